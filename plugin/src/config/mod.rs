@@ -1,0 +1,7 @@
+//! Configurations and settings.
+
+pub mod fault;
+pub mod lax;
+pub mod orchestrator;
+
+pub use fault::FieldFault;

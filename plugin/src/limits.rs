@@ -1,0 +1,196 @@
+//! Every limit of the plugin: buffers, waits, retries and how much goes on at
+//! once, each with its reason. "SDK" is the official Python SDK 1.6.4.
+
+use std::time::Duration;
+
+/// How long one attempt at a call may take.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Deadline {
+    /// Until the head of the answer is there.
+    pub head: Duration,
+    /// Between two pieces of its body.
+    pub body: Duration,
+}
+
+impl Deadline {
+    /// The same time for the head and for each piece of the body.
+    pub const fn both(duration: Duration) -> Self {
+        Self {
+            head: duration,
+            body: duration,
+        }
+    }
+}
+
+// Single calls
+
+/// An ordinary call. The SDK waits for ever, and hangs when the server does.
+pub const CALL: Deadline = Deadline::both(Duration::from_secs(30));
+
+/// Creating a sandbox: scheduling may be part of the answer.
+pub const CREATE: Deadline = Deadline::both(Duration::from_secs(120));
+
+/// Fetching the short-lived token, as the SDK has it.
+pub const AUTH_TOKEN: Deadline = Deadline::both(Duration::from_secs(5));
+
+/// All attempts at fetching the token together, as the SDK has it.
+pub const AUTH_TOKEN_TOTAL: Duration = Duration::from_secs(15);
+
+/// Pause after a failed refresh while the old token still serves: doubles from
+/// the first to the second, as the SDK has it.
+pub const AUTH_COOLDOWN: (Duration, Duration) =
+    (Duration::from_millis(500), Duration::from_secs(60));
+
+/// Life of a token that does not say when it ends, as the SDK assumes it.
+pub const AUTH_LIFETIME: Duration = Duration::from_secs(1200);
+
+// Retries
+
+/// Further attempts after a failure that may pass, as the SDK has it.
+pub const RETRIES: u32 = 3;
+
+/// Pause before the first further attempt; doubles each time, up to
+/// [`RETRY_PAUSE_LONGEST`]. As the SDK has it.
+pub const RETRY_PAUSE: Duration = Duration::from_millis(100);
+
+/// Longest pause between the attempts of one call, as the SDK has it.
+pub const RETRY_PAUSE_LONGEST: Duration = Duration::from_secs(1);
+
+/// Shortest wait that a server can direct, as the SDK has it.
+pub const THROTTLE_SHORTEST: Duration = Duration::from_millis(100);
+
+/// Server-directed waits of one call together, unless the option
+/// `max_throttle_wait` says otherwise. The SDK waits without end; a run that is
+/// throttled for an hour is better off failing with Modal's words.
+pub const THROTTLE_TOTAL: Duration = Duration::from_secs(3600);
+
+/// First contact with the service, all attempts together: an unreachable server
+/// is reported within 20 s.
+pub const FIRST_CONTACT: Duration = Duration::from_secs(17);
+
+/// How long a create request is repeated, always with the same idempotency
+/// key, while the service cannot be reached or fails in passing. Longer than a
+/// restart of the service, shorter than anybody's patience.
+pub const CREATE_PATIENCE: Duration = Duration::from_secs(180);
+
+/// How long a sandbox may go without an answer about it before its step is
+/// given up. A sandbox runs on without us; only total silence ends a step.
+pub const STATUS_PATIENCE: Duration = Duration::from_secs(900);
+
+/// Pauses between attempts of the patient kind: doubles from the first to the
+/// second.
+pub const PATIENT_PAUSE: (Duration, Duration) =
+    (Duration::from_millis(250), Duration::from_secs(10));
+
+/// How long ending a sandbox is tried. A run that is stopped has to end within
+/// 10 s.
+pub const TERMINATE_PATIENCE: Duration = Duration::from_secs(8);
+
+/// Longest pause between two attempts at a step.
+pub const STEP_RETRY_PAUSE_LONGEST: Duration = Duration::from_secs(86_400);
+
+// Waiting for sandboxes
+
+/// One question whether a sandbox has ended is held this long, as the SDK has
+/// it, in seconds.
+pub const WAIT_HOLD: f32 = 10.0;
+
+/// An attempt at that question may take this much longer, as the SDK has it.
+pub const WAIT_GRACE: Duration = Duration::from_secs(5);
+
+/// Sandboxes whose end is waited for with a question of their own at one time.
+/// A connection commonly carries 100 streams; these have a connection to
+/// themselves.
+pub const WAITS_AT_ONCE: usize = 90;
+
+/// How long a question is held when there are more sandboxes than
+/// [`WAITS_AT_ONCE`]: they take turns.
+pub const WAIT_HOLD_CROWDED: f32 = 0.5;
+
+/// Pause between two questions for the task id of a sandbox that is not
+/// scheduled yet, as the SDK has it.
+pub const TASK_ID_PAUSE: Duration = Duration::from_millis(500);
+
+/// How long a sandbox may stay unscheduled, as the SDK has it.
+pub const SCHEDULING: Duration = Duration::from_secs(21 * 60);
+
+// How much at once
+
+/// Calls under way, waits and outputs not counted. Below the 100 streams of one
+/// connection, so that none queues where the deadline cannot see it.
+pub const CALLS_AT_ONCE: usize = 64;
+
+/// Sandboxes that are being created. Modal quotes 30 creates a second; more
+/// requests in flight than that gain nothing and lose when throttled.
+pub const STARTING_AT_ONCE: usize = 40;
+
+/// Outputs that are read at one time, two per sandbox.
+pub const OUTPUTS_AT_ONCE: usize = 64;
+
+// Events
+
+/// Events that are handed to the host in one go.
+pub const EVENTS_AT_ONCE: usize = 256;
+
+// Output of steps
+
+/// Output that has been read and not yet taken by the host. Beyond it, reading
+/// pauses.
+pub const OUTPUT_IN_FLIGHT: usize = 1024 * 1024;
+
+/// One piece of output on its way to the host.
+pub const OUTPUT_PIECE: usize = 64 * 1024;
+
+/// Between two pieces of output. The stream is reopened at the same place
+/// afterwards: silence is normal for a step.
+pub const OUTPUT: Deadline = Deadline {
+    head: Duration::from_secs(30),
+    body: Duration::from_secs(120),
+};
+
+/// How long the control plane holds a question for more output, as the SDK has
+/// it, in seconds.
+pub const LOG_HOLD: f32 = 55.0;
+
+/// Failures in a row after which an output is given up, as the SDK has it. Any
+/// byte that arrives starts the count anew.
+pub const OUTPUT_RETRIES: u32 = 10;
+
+/// Pause before the first further attempt at an output; doubles each time.
+pub const OUTPUT_RETRY_PAUSE: Duration = Duration::from_millis(10);
+
+/// How long output is still read after its sandbox has ended.
+pub const OUTPUT_AFTER_END: Duration = Duration::from_secs(60);
+
+/// How long output is still read after a run was stopped.
+pub const OUTPUT_AFTER_STOP: Duration = Duration::from_secs(1);
+
+// Images
+
+/// One stretch of waiting for an image to be built, as the SDK has it, in
+/// seconds.
+pub const IMAGE_JOIN: f32 = 55.0;
+
+/// An attempt at that: the stretch and 10 s.
+pub const IMAGE_JOIN_DEADLINE: Deadline = Deadline::both(Duration::from_secs(65));
+
+/// How long an image may take to build.
+pub const IMAGE_BUILD: Duration = Duration::from_secs(3600);
+
+/// Broken streams that are tolerated while an image is built, as the SDK has it.
+pub const IMAGE_JOIN_FAILURES: u32 = 2;
+
+// Answers and documents
+
+/// One message of the service. A page of a listing is the largest; the SDK for
+/// JavaScript takes up to 100 MiB.
+pub const ANSWER: usize = 16 * 1024 * 1024;
+
+/// Different warnings of the service that are passed on during one run.
+pub const WARNINGS: usize = 100;
+
+/// Longest text of the service that is passed on.
+pub const MESSAGE: usize = 16 * 1024;
+
+/// All arguments of one command together, as the SDK has it.
+pub const ARGUMENTS: usize = 65_536;

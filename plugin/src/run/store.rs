@@ -1,0 +1,108 @@
+//! The run store as the controller sees it.
+
+use crate::dag::machine::{RunEnd, StopMode};
+use std::future::Future;
+
+/// What a run has done so far, kept by the host.
+pub trait RunStore: Clone + 'static {
+    /// Takes charge of a run.
+    fn open(&self, run: &str) -> impl Future<Output = Result<Claim, StoreError>>;
+
+    /// Records changes, all or none. When it returns without an error they
+    /// survive the death of the process.
+    fn commit(
+        &self,
+        run: &str,
+        epoch: u64,
+        changes: Vec<Change>,
+    ) -> impl Future<Output = Result<(), StoreError>>;
+
+    /// Waits for a stop that goes further than the known one.
+    fn wait_for_stop(
+        &self,
+        run: &str,
+        known: Option<StopMode>,
+    ) -> impl Future<Output = Result<StopMode, StoreError>>;
+}
+
+/// The right to change a run.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Claim {
+    /// Goes with every change; a later claim has a higher one.
+    pub epoch: u64,
+}
+
+/// Something that happened in a run.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Change {
+    /// A sandbox is about to be created.
+    Intent {
+        /// For which step.
+        step: String,
+        /// Counted from 0.
+        attempt: u32,
+        /// Goes with the create request and its repetitions.
+        idempotency_key: String,
+    },
+    /// The sandbox exists.
+    Created {
+        /// For which step.
+        step: String,
+        /// Counted from 0.
+        attempt: u32,
+        /// The service's id.
+        sandbox: String,
+    },
+    /// A step came to stand elsewhere.
+    Step {
+        /// Which.
+        step: String,
+        /// The attempt it is at.
+        attempt: u32,
+        /// Where it stands.
+        status: StepStatus,
+        /// When it ended with one.
+        exit_code: Option<i32>,
+        /// Why it did not complete.
+        reason: Option<String>,
+    },
+    /// The run ended.
+    Run {
+        /// How.
+        end: RunEnd,
+        /// Why it did not complete.
+        reason: Option<String>,
+    },
+    /// Facts for people and other programs.
+    Metadata {
+        /// About this step; none: about the run.
+        step: Option<String>,
+        /// Merged key by key over what is there.
+        values: serde_json::Map<String, serde_json::Value>,
+    },
+}
+
+/// Where a step stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum StepStatus {
+    /// Waits, also between two attempts.
+    Pending,
+    /// Has a sandbox.
+    Running,
+    /// It ended.
+    Final(crate::dag::machine::FinalStatus),
+}
+
+/// Why the store refused or failed.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum StoreError {
+    /// It cannot be written or read.
+    #[error("the run store failed: {0}")]
+    Unavailable(String),
+    /// Another controller has taken over.
+    #[error("another controller has taken over this run")]
+    Fenced,
+    /// There is no such run.
+    #[error("the run store does not know this run")]
+    UnknownRun,
+}
