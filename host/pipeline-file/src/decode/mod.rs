@@ -1,0 +1,89 @@
+//! Nodes to a pipeline, with every problem on the way.
+//!
+//! A decoding function answers `None` when it has reported why, and its caller
+//! goes on with what else there is: one reading of a file finds all that is wrong
+//! with it.
+
+mod map;
+mod pipeline;
+mod place;
+mod scalar;
+
+use std::fmt;
+
+use self::place::{Path, Place};
+use crate::node::{Node, Value};
+use crate::pipeline::PipelineFile;
+use crate::problems::{Found, Problems};
+
+/// Decodes a document; `None` exactly when there are problems.
+pub(crate) fn decode(
+    root: &Node<'_>,
+    source: &str,
+    problems: &mut Problems,
+) -> Option<PipelineFile> {
+    let mut decoder = Decoder { source, problems };
+    let pipeline = decoder.pipeline(Place::root(root));
+    pipeline.filter(|_| decoder.problems.is_empty())
+}
+
+/// What every decoding function needs: the text, for the spelling of numbers, and
+/// a place for what is wrong.
+struct Decoder<'d> {
+    source: &'d str,
+    problems: &'d mut Problems,
+}
+
+impl Decoder<'_> {
+    /// Reports what is wrong at a value.
+    fn report(&mut self, place: Place<'_>, what: impl fmt::Display, help: impl fmt::Display) {
+        self.report_at(place.node.at(), place.path, what, help);
+    }
+
+    /// Reports what is wrong at a place of its own, such as a key.
+    fn report_at(
+        &mut self,
+        at: usize,
+        path: Path<'_>,
+        what: impl fmt::Display,
+        help: impl fmt::Display,
+    ) {
+        if self.problems.omit() {
+            return;
+        }
+        self.problems.add(Found {
+            at: Some(at),
+            path: path.to_string(),
+            what: what.to_string(),
+            first: None,
+            help: help.to_string(),
+        });
+    }
+
+    /// Reports a value of the wrong type.
+    fn mismatch(&mut self, place: Place<'_>, expected: &str, help: impl fmt::Display) {
+        let found = place.node.describe(self.source);
+        self.report(
+            place,
+            format_args!("expected {expected}, found {found}"),
+            help,
+        );
+    }
+
+    /// The elements of a list, each decoded; those that fail are left out.
+    fn list<T>(
+        &mut self,
+        place: Place<'_>,
+        expected: &str,
+        help: &str,
+        mut item: impl FnMut(&mut Self, Place<'_>) -> Option<T>,
+    ) -> Option<Vec<T>> {
+        let Value::List(nodes) = &place.node.value else {
+            self.mismatch(place, expected, help);
+            return None;
+        };
+        let items = nodes.iter().enumerate();
+        let decoded = items.filter_map(|(index, node)| item(self, place.item(index, node)));
+        Some(decoded.collect())
+    }
+}
