@@ -1,0 +1,146 @@
+//! Images: recorded, never built. Commands run on this machine as it is.
+
+use std::sync::Arc;
+
+use futures::{StreamExt, stream};
+use modal_proto::client::{self as pb, GenericStatus};
+use prost::Message;
+use tonic::{Request, Response, Status};
+
+use super::{Answer, ControlPlane};
+use crate::{
+    ids::{AppId, ImageId, SecretId},
+    journal::{Receipt, Record},
+    store::Image,
+};
+
+impl ControlPlane {
+    pub(super) async fn image(
+        &self,
+        request: Request<pb::ImageGetOrCreateRequest>,
+    ) -> Answer<pb::ImageGetOrCreateResponse> {
+        let (image, recorded) = self.find_or_create_image(request.into_inner())?;
+        recorded.committed().await?;
+        Ok(Response::new(pb::ImageGetOrCreateResponse {
+            image_id: image.id.to_string(),
+            result: Some(built()),
+            metadata: Some(metadata(&image)),
+        }))
+    }
+
+    fn find_or_create_image(
+        &self,
+        request: pb::ImageGetOrCreateRequest,
+    ) -> Result<(Arc<Image>, Receipt), Status> {
+        let core = &self.core;
+        let mut store = core.store();
+        let app = AppId::from_text(request.app_id);
+        if !app.as_str().is_empty() && store.apps.get(&app).is_none() {
+            return Err(Status::not_found(format!("app {app} not found")));
+        }
+        if !request.existing_image_id.is_empty() {
+            let id = ImageId::from_text(request.existing_image_id);
+            let image = store.images.get(&id).cloned();
+            let image = image.ok_or_else(|| not_found(&id))?;
+            return Ok((image, core.record(Vec::new())));
+        }
+        let definition = request
+            .image
+            .ok_or_else(|| Status::invalid_argument("image is missing"))?;
+        let registry = definition.image_registry_config.as_ref();
+        if let Some(secret) = registry.map(|registry| &registry.secret_id)
+            && !secret.is_empty()
+            && store.secrets.get(&SecretId::from_text(secret)).is_none()
+        {
+            return Err(Status::not_found(format!("secret {secret} not found")));
+        }
+        let id = ImageId::of_content(&content(&definition, &request.builder_version));
+        if let Some(image) = store.images.get(&id) {
+            return Ok((Arc::clone(image), core.record(Vec::new())));
+        }
+        tracing::warn!(
+            image = %id,
+            definition = definition.dockerfile_commands.first(),
+            "the local Modal ignores images: commands run on this machine as it is"
+        );
+        let image = Image {
+            id,
+            definition,
+            builder_version: request.builder_version,
+            created_at: store.creation_time(core.clock.now()),
+        };
+        let (image, dropped) = store
+            .images
+            .insert(image, |_| true)
+            .ok_or_else(|| Status::resource_exhausted("the local Modal keeps no images"))?;
+        let mut records = vec![Record::Image(Arc::clone(&image))];
+        records.extend(dropped.map(|old| Record::ForgetImage(old.id.clone())));
+        Ok((image, core.record(records)))
+    }
+
+    /// Every image is final at once: one message, with the end.
+    pub(super) fn join_image(
+        &self,
+        request: pb::ImageJoinStreamingRequest,
+    ) -> Answer<stream::BoxStream<'static, Result<pb::ImageJoinStreamingResponse, Status>>> {
+        let image = self.known_image(request.image_id)?;
+        let last = pb::ImageJoinStreamingResponse {
+            result: Some(built()),
+            entry_id: "1".to_owned(),
+            eof: true,
+            metadata: Some(metadata(&image)),
+            ..pb::ImageJoinStreamingResponse::default()
+        };
+        Ok(Response::new(stream::iter([Ok(last)]).boxed()))
+    }
+
+    pub(super) fn image_by_id(
+        &self,
+        request: pb::ImageFromIdRequest,
+    ) -> Answer<pb::ImageFromIdResponse> {
+        let image = self.known_image(request.image_id)?;
+        Ok(Response::new(pb::ImageFromIdResponse {
+            image_id: image.id.to_string(),
+            metadata: Some(metadata(&image)),
+        }))
+    }
+
+    fn known_image(&self, id: String) -> Result<Arc<Image>, Status> {
+        let id = ImageId::from_text(id);
+        let image = self.core.store().images.get(&id).cloned();
+        image.ok_or_else(|| not_found(&id))
+    }
+}
+
+pub(super) fn not_found(id: &ImageId) -> Status {
+    Status::not_found(format!(
+        "image {:?} not found: create it with ImageGetOrCreate",
+        id.as_str()
+    ))
+}
+
+/// What an image is, without what differs from run to run: the secret that
+/// opens its registry is made anew each time.
+fn content(definition: &pb::Image, builder_version: &str) -> Vec<u8> {
+    let mut definition = definition.clone();
+    if let Some(registry) = &mut definition.image_registry_config {
+        registry.secret_id.clear();
+    }
+    let mut content = definition.encode_length_delimited_to_vec();
+    content.extend_from_slice(builder_version.as_bytes());
+    content
+}
+
+fn built() -> pb::GenericResult {
+    pb::GenericResult {
+        status: GenericStatus::Success.into(),
+        ..pb::GenericResult::default()
+    }
+}
+
+fn metadata(image: &Image) -> pb::ImageMetadata {
+    pb::ImageMetadata {
+        image_builder_version: Some(image.builder_version.clone()),
+        ..pb::ImageMetadata::default()
+    }
+}

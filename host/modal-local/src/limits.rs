@@ -1,0 +1,197 @@
+//! Every queue, buffer, retry, wait and size of the server, in one place.
+//!
+//! What a user or a test may want to change is in [`Limits`]; the rest are
+//! constants.
+
+use std::time::Duration;
+
+/// The limits that can be set at start.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// Bytes of output kept on disk per stream (stdout and stderr each) of one
+    /// sandbox. Above it the oldest part goes, an eighth at a time.
+    /// At least 4 KiB. Default: 64 MiB.
+    pub output_per_stream: u64,
+    /// Sandboxes that may run at once; one more is answered RESOURCE_EXHAUSTED.
+    /// Default: 4,096.
+    pub running_sandboxes: usize,
+    /// Finished sandboxes that are remembered, with result, output and
+    /// directory; beyond it the oldest is forgotten and answered NOT_FOUND.
+    /// Default: 1,000.
+    pub finished_sandboxes: usize,
+    /// Bytes of output that all finished sandboxes together may keep; beyond it
+    /// the oldest are forgotten. Default: 4 GiB.
+    pub finished_output: u64,
+    /// Sandboxes in one page of a listing, 1 or more. Default: 100.
+    pub list_page: usize,
+    /// Time between SIGTERM and SIGKILL when a sandbox is ended. Default: 2 s.
+    pub ending_grace: Duration,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            output_per_stream: 64 * MIB,
+            running_sandboxes: 4_096,
+            finished_sandboxes: 1_000,
+            finished_output: 4 * 1024 * MIB,
+            list_page: 100,
+            ending_grace: Duration::from_secs(2),
+        }
+    }
+}
+
+const KIB: u64 = 1024;
+const MIB: u64 = 1024 * KIB;
+
+// Connections
+
+/// TCP connections at once. A client holds one or two.
+pub(crate) const CONNECTIONS: usize = 1_024;
+
+/// HTTP/2 streams at once per connection. A client that long-polls every
+/// sandbox on one connection must not starve its own creates and terminates.
+pub(crate) const STREAMS_PER_CONNECTION: u32 = 4_096;
+
+/// Cancelled streams not yet seen by the server, per connection. Dropping
+/// hundreds of long polls at once is ordinary here, not an attack.
+pub(crate) const PENDING_RESETS: usize = 4_096;
+
+/// Bytes a client may send ahead on one stream, and on the whole connection:
+/// as much as the official clients grant in the other direction.
+pub(crate) const STREAM_WINDOW: u32 = 1024 * 1024;
+pub(crate) const CONNECTION_WINDOW: u32 = 64 * 1024 * 1024;
+
+/// Response bytes buffered per stream. Bounds what a slow reader of output
+/// costs.
+pub(crate) const SEND_BUFFER: usize = 256 * 1024;
+
+/// Bytes of request headers, as the official clients announce it themselves.
+pub(crate) const HEADER_LIST: u32 = 64 * 1024;
+
+/// Bytes of one request message. Image context files travel inside.
+pub(crate) const REQUEST_MESSAGE: usize = 16 * 1024 * 1024;
+
+/// Pause after a failed accept (out of descriptors, say), so that it does not
+/// spin.
+pub(crate) const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+
+/// Time that open calls get at shutdown after every sandbox has ended.
+pub(crate) const CONNECTION_DRAIN: Duration = Duration::from_secs(2);
+
+/// Distinct paths counted as unimplemented; more are counted under `other`.
+pub(crate) const COUNTED_PATHS: usize = 1_000;
+
+/// Open file descriptors asked for at start. A running sandbox holds three.
+pub(crate) const DESCRIPTORS: u64 = 65_536;
+
+// Calls
+
+/// Default lifetime of the short-lived token of `AuthTokenGet`: what clients
+/// assume where a token does not say.
+pub(crate) const AUTH_TOKEN_LIFETIME: Duration = Duration::from_secs(20 * 60);
+
+/// Default lifetime of a router token. Clients renew it only near its end.
+pub(crate) const ROUTER_TOKEN_LIFETIME: Duration = Duration::from_secs(60 * 60);
+
+/// Lifetime of the token that the handle of a new sandbox carries: longer than
+/// any handle lives.
+pub(crate) const SANDBOX_TOKEN_LIFETIME: Duration = Duration::from_secs(365 * 24 * 3_600);
+
+/// Longest hold of a long poll, whatever the client asks for.
+pub(crate) const WAIT_HOLD: Duration = Duration::from_secs(600);
+
+/// Longest and shortest hold of a stream of logs. Clients ask for the longest
+/// and reopen; the shortest is for reading what is on disk.
+pub(crate) const LOG_HOLD: Duration = Duration::from_secs(55);
+pub(crate) const LOG_HOLD_MIN: Duration = Duration::from_millis(100);
+
+/// Hold of a question for the task of a sandbox that is not yet scheduled.
+/// Clients sleep half a second between two questions; a start takes a
+/// millisecond or two, so that holding saves most of that pause.
+pub(crate) const TASK_ID_HOLD: Duration = Duration::from_secs(1);
+
+/// Characters of an idempotency key. Clients send a UUID (36).
+pub(crate) const IDEMPOTENCY_KEY: usize = 256;
+
+/// Characters of the name of an app, environment, secret or sandbox; the
+/// official clients check the same.
+pub(crate) const NAME: usize = 64;
+
+// State
+
+/// Apps, secrets and images remembered, each. Beyond it the oldest goes; an app
+/// only when no sandbox of it is remembered.
+pub(crate) const APPS: usize = 10_000;
+pub(crate) const SECRETS: usize = 10_000;
+pub(crate) const IMAGES: usize = 10_000;
+
+/// Environments. They come into being when named and are never dropped, so
+/// that one more is refused.
+pub(crate) const ENVIRONMENTS: usize = 1_000;
+
+/// Records kept for another try after the database refused them (disk full).
+pub(crate) const JOURNAL_BACKLOG: usize = 10_000;
+
+/// How long the start waits for the lock of the state directory. A command
+/// between fork and exec holds a copy of its dead server's lock for
+/// microseconds.
+pub(crate) const LOCK_WAIT: Duration = Duration::from_secs(1);
+pub(crate) const LOCK_POLL: Duration = Duration::from_millis(10);
+
+// Sandboxes
+
+/// Lifetime of a sandbox whose request names none, in seconds: Modal's default.
+pub(crate) const DEFAULT_TIMEOUT_SECS: u32 = 300;
+
+/// Commands started at once. Forking is bound by the processor.
+pub(crate) const STARTS_AT_ONCE: usize = 4;
+
+/// Bytes read from a pipe, and read back from disk, at once. A pipe holds
+/// 64 KiB.
+pub(crate) const CAPTURE_BUFFER: usize = 64 * 1024;
+pub(crate) const READ_CHUNK: usize = 128 * 1024;
+
+/// Bytes at the start of each stream that stay in memory. Most commands print
+/// little: they cost no file, and a thousand of them 16 MB at most.
+pub(crate) const OUTPUT_IN_MEMORY: usize = 8 * 1024;
+
+/// Segments per stream: what goes at once when output is over the cap is an
+/// eighth of it.
+pub(crate) const OUTPUT_SEGMENTS: u64 = 8;
+
+/// Smallest cap on output, so that a segment is never empty.
+pub(crate) const OUTPUT_MIN: u64 = 4 * KIB;
+
+/// How long output is still read after everything in the sandbox was killed.
+/// Only a process that hid from the search can hold a pipe open that long.
+pub(crate) const OUTPUT_DRAIN: Duration = Duration::from_millis(250);
+
+/// Searches for left-over processes until one finds none. Only a program that
+/// forks faster than it is killed needs more than two.
+pub(crate) const SWEEPS: usize = 50;
+
+/// How long a killed process may take to be gone before the search goes on
+/// (one in uninterruptible sleep can take forever).
+pub(crate) const KILL_WAIT: Duration = Duration::from_secs(1);
+
+/// How long the last members of a killed group may take to be gone, and how
+/// often that is looked at. A kill takes well under a millisecond; where nobody
+/// reaps orphans, their zombies stay for ever.
+pub(crate) const GROUP_WAIT: Duration = Duration::from_millis(100);
+pub(crate) const GROUP_POLL: Duration = Duration::from_millis(1);
+
+/// Tries to read the environment of a process that is inside `execve`, with a
+/// pause between; the window is well under a millisecond.
+pub(crate) const EXEC_TRIES: usize = 20;
+pub(crate) const EXEC_PAUSE: Duration = Duration::from_micros(200);
+
+/// Bytes of `/proc/PID/environ` read at once; it grows for larger ones.
+pub(crate) const ENVIRON_BUFFER: usize = 16 * 1024;
+
+/// Empty directories of forgotten sandboxes that wait for the next ones: as
+/// many as may end at once.
+pub(crate) const SPARE_DIRECTORIES: usize = 256;
+
+/// Tries to remove a sandbox's directory, for files that appear meanwhile.
+pub(crate) const REMOVE_TRIES: usize = 3;

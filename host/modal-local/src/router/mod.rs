@@ -1,0 +1,133 @@
+//! The worker plane, `modal.task_command_router.TaskCommandRouter`: one file
+//! per group of calls.
+
+mod stdio;
+
+use std::sync::Arc;
+
+use futures::stream::BoxStream;
+use modal_proto::task_command_router::{
+    self as tcr, task_command_router_server::TaskCommandRouter,
+};
+use tonic::{Request, Response, Status, Streaming};
+
+use crate::{auth::RouterGrant, core::Core, sandbox::Sandbox};
+
+/// Answers the worker plane's calls.
+#[derive(Clone, Debug)]
+pub(crate) struct Router {
+    core: Arc<Core>,
+}
+
+type Answer<T> = Result<Response<T>, Status>;
+
+impl Router {
+    pub(crate) fn new(core: Arc<Core>) -> Self {
+        Self { core }
+    }
+
+    /// The sandbox of a request's task, if the caller may.
+    fn sandbox<T>(&self, request: &Request<T>, task_id: &str) -> Result<Arc<Sandbox>, Status> {
+        let grant: &RouterGrant = request
+            .extensions()
+            .get()
+            .ok_or_else(|| Status::internal("the caller was not authenticated"))?;
+        let task = grant.covers(task_id)?;
+        let sandbox = self.core.store().sandboxes.of_task(task).cloned();
+        sandbox.ok_or_else(|| {
+            Status::not_found(format!("task {task} not found: its sandbox was forgotten"))
+        })
+    }
+}
+
+fn not_yet<T>(rpc: &str) -> Result<T, Status> {
+    Err(Status::unimplemented(format!(
+        "{rpc} is not implemented by the local Modal"
+    )))
+}
+
+#[tonic::async_trait]
+impl TaskCommandRouter for Router {
+    type SandboxStdioReadV2Stream =
+        BoxStream<'static, Result<tcr::SandboxStdioReadV2Response, Status>>;
+
+    async fn sandbox_stdio_read_v2(
+        &self,
+        request: Request<tcr::SandboxStdioReadV2Request>,
+    ) -> Answer<Self::SandboxStdioReadV2Stream> {
+        self.sandbox_stdio(request)
+    }
+
+    async fn sandbox_stdin_write_v2(
+        &self,
+        _: Request<tcr::SandboxStdinWriteV2Request>,
+    ) -> Answer<tcr::SandboxStdinWriteV2Response> {
+        not_yet("SandboxStdinWriteV2")
+    }
+
+    async fn sandbox_wait_until_ready(
+        &self,
+        _: Request<tcr::SandboxWaitUntilReadyTcrRequest>,
+    ) -> Answer<tcr::SandboxWaitUntilReadyTcrResponse> {
+        not_yet("SandboxWaitUntilReady")
+    }
+
+    async fn task_exec_start(
+        &self,
+        _: Request<tcr::TaskExecStartRequest>,
+    ) -> Answer<tcr::TaskExecStartResponse> {
+        not_yet("TaskExecStart")
+    }
+
+    async fn task_exec_poll(
+        &self,
+        _: Request<tcr::TaskExecPollRequest>,
+    ) -> Answer<tcr::TaskExecPollResponse> {
+        not_yet("TaskExecPoll")
+    }
+
+    async fn task_exec_wait(
+        &self,
+        _: Request<tcr::TaskExecWaitRequest>,
+    ) -> Answer<tcr::TaskExecWaitResponse> {
+        not_yet("TaskExecWait")
+    }
+
+    type TaskExecStdioReadStream =
+        BoxStream<'static, Result<tcr::TaskExecStdioReadResponse, Status>>;
+
+    async fn task_exec_stdio_read(
+        &self,
+        _: Request<tcr::TaskExecStdioReadRequest>,
+    ) -> Answer<Self::TaskExecStdioReadStream> {
+        not_yet("TaskExecStdioRead")
+    }
+
+    async fn task_exec_stdin_write(
+        &self,
+        _: Request<tcr::TaskExecStdinWriteRequest>,
+    ) -> Answer<tcr::TaskExecStdinWriteResponse> {
+        not_yet("TaskExecStdinWrite")
+    }
+
+    async fn task_exec_stdin_write_stream(
+        &self,
+        _: Request<Streaming<tcr::TaskExecStdinWriteStreamRequest>>,
+    ) -> Answer<tcr::TaskExecStdinWriteStreamResponse> {
+        not_yet("TaskExecStdinWriteStream")
+    }
+
+    async fn task_exec_stdin_status(
+        &self,
+        _: Request<tcr::TaskExecStdinStatusRequest>,
+    ) -> Answer<tcr::TaskExecStdinStatusResponse> {
+        not_yet("TaskExecStdinStatus")
+    }
+
+    async fn task_snapshot_filesystem(
+        &self,
+        _: Request<tcr::TaskSnapshotFilesystemRequest>,
+    ) -> Answer<tcr::TaskSnapshotFilesystemResponse> {
+        not_yet("TaskSnapshotFilesystem")
+    }
+}

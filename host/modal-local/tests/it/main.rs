@@ -1,0 +1,21 @@
+//! The local Modal, over a socket, by a client that knows only the protocol.
+#![allow(
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::unwrap_used,
+    reason = "tests fail by panicking, their helpers too"
+)]
+
+mod auth;
+mod catalog;
+mod create;
+mod harness;
+mod life;
+mod listing;
+mod logs;
+mod output;
+mod process;
+mod restart;
+mod scale;
+mod wire;
