@@ -1,0 +1,43 @@
+//! The contract between host and plugin, generated from `wit/`. The types carry
+//! the documentation of that package.
+
+#[allow(
+    clippy::all,
+    clippy::allow_attributes_without_reason,
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    clippy::indexing_slicing,
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::unreachable,
+    clippy::todo,
+    missing_docs,
+    unreachable_pub,
+    unsafe_code,
+    unused_qualifications,
+    reason = "generated code"
+)]
+pub(crate) mod bindings {
+    wasmtime::component::bindgen!({
+        path: "../wit",
+        world: "flavor",
+        exports: { default: async | store },
+        additional_derives: [PartialEq],
+    });
+}
+
+pub use bindings::exports::zenml::flavor::catalog::{ConnectorRequirements, Flavor};
+pub use bindings::exports::zenml::flavor::config::{Checked, DocumentKind};
+pub use bindings::exports::zenml::flavor::orchestrator::{
+    Context, Event, ExecutionMode, Output, OutputLost, Pipeline, Retry, RunFinished, Step,
+    StepFinished, StepStarted, Warning,
+};
+pub use bindings::zenml::flavor::credentials::CredentialPair;
+pub use bindings::zenml::flavor::run_store::{
+    Attempt, Change, Claim, Created, Intent, Metadata, RunChange, StepChange,
+};
+pub use bindings::zenml::flavor::types::{
+    Error, FieldError, FlavorKind, OutputStream, Refusal, RegistryCredentials, Resources,
+    RunStatus, Service, ServiceError, StepStatus, StopMode, StoreError, TransportError,
+};

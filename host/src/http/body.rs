@@ -1,0 +1,171 @@
+//! Bodies on their way, both ways: counted, bounded and timed.
+
+use bytes::{Bytes, BytesMut};
+use flavor_policy::{Budget, Refusal};
+use http::HeaderMap;
+use http_body::{Body, Frame};
+use http_body_util::{BodyExt as _, Full};
+use std::future::Future as _;
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::task::{Context, Poll};
+use std::time::Duration;
+use tokio::sync::OwnedSemaphorePermit;
+use tokio::time::{Instant, Sleep};
+use wasmtime_wasi_http::{Error, WasiBody};
+
+/// What a guest sends. Every piece is charged to the instance's budget before it
+/// leaves.
+///
+/// The mutex is never locked by more than one: reqwest wants its bodies `Sync`,
+/// and the guest's are not.
+pub(crate) struct RequestBody {
+    body: Mutex<WasiBody>,
+    budgets: Option<(Arc<Budget>, Budget)>,
+}
+
+impl RequestBody {
+    pub(crate) fn new(body: WasiBody, egress: Arc<Budget>, own: Budget) -> Self {
+        Self {
+            body: Mutex::new(body),
+            budgets: Some((egress, own)),
+        }
+    }
+
+    /// A body that was read and charged already.
+    pub(crate) fn whole(data: Bytes) -> Self {
+        let body = Full::new(data).map_err(|never| match never {});
+        Self {
+            body: Mutex::new(body.boxed_unsync()),
+            budgets: None,
+        }
+    }
+
+    fn charge(&self, bytes: u64) -> Result<(), Refusal> {
+        if let Some((egress, own)) = &self.budgets {
+            own.try_charge(bytes)?;
+            egress.try_charge(bytes)?;
+        }
+        Ok(())
+    }
+}
+
+impl Body for RequestBody {
+    type Data = Bytes;
+    type Error = Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Error>>> {
+        let body = self.body.get_mut().unwrap_or_else(PoisonError::into_inner);
+        let frame = std::task::ready!(Pin::new(body).poll_frame(cx));
+        if let Some(Ok(frame)) = &frame {
+            if let Some(data) = frame.data_ref() {
+                if let Err(refusal) = self.charge(data.len() as u64) {
+                    tracing::warn!("{refusal}");
+                    return Poll::Ready(Some(Err(Error::HttpRequestBodySize(None))));
+                }
+            }
+        }
+        Poll::Ready(frame)
+    }
+}
+
+/// What a server answers: at most so much, and never silent for too long.
+pub(crate) struct AnswerBody {
+    body: reqwest::Body,
+    budget: Budget,
+    silence: Duration,
+    silent_until: Option<Pin<Box<Sleep>>>,
+    /// One of the places for requests under way, until the answer is over.
+    _place: Option<OwnedSemaphorePermit>,
+}
+
+impl AnswerBody {
+    pub(crate) fn new(
+        body: reqwest::Body,
+        budget: Budget,
+        silence: Duration,
+        place: Option<OwnedSemaphorePermit>,
+    ) -> Self {
+        Self {
+            body,
+            budget,
+            silence,
+            silent_until: None,
+            _place: place,
+        }
+    }
+}
+
+impl Body for AnswerBody {
+    type Data = Bytes;
+    type Error = Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Error>>> {
+        let Poll::Ready(frame) = Pin::new(&mut self.body).poll_frame(cx) else {
+            // Most answers are there at once; only the others need a clock.
+            let silence = self.silence;
+            let clock = self
+                .silent_until
+                .get_or_insert_with(|| Box::pin(tokio::time::sleep(silence)));
+            return match clock.as_mut().poll(cx) {
+                Poll::Ready(()) => Poll::Ready(Some(Err(Error::ConnectionReadTimeout))),
+                Poll::Pending => Poll::Pending,
+            };
+        };
+        let until = Instant::now() + self.silence;
+        if let Some(clock) = &mut self.silent_until {
+            clock.as_mut().reset(until);
+        }
+        Poll::Ready(match frame {
+            None => None,
+            Some(Err(error)) => {
+                tracing::debug!("an answer broke off: {error:?}");
+                Some(Err(Error::ConnectionTerminated))
+            }
+            Some(Ok(frame)) => {
+                let size = frame.data_ref().map_or(0, Bytes::len) as u64;
+                match self.budget.try_charge(size) {
+                    Ok(()) => Some(Ok(frame)),
+                    Err(refusal) => {
+                        tracing::warn!("{refusal}");
+                        Some(Err(Error::HttpResponseBodySize(None)))
+                    }
+                }
+            }
+        })
+    }
+}
+
+/// A whole body.
+pub(crate) struct Collected {
+    pub(crate) data: Bytes,
+    pub(crate) trailers: Option<HeaderMap>,
+}
+
+/// Reads a body to its end, at most `limit` bytes of it.
+pub(crate) async fn collect<B>(body: &mut B, limit: u64) -> Result<Collected, Error>
+where
+    B: Body<Data = Bytes, Error = Error> + Unpin,
+{
+    let mut data = BytesMut::new();
+    let mut trailers = None;
+    while let Some(frame) = body.frame().await {
+        match frame?.into_data() {
+            Ok(piece) if (data.len() + piece.len()) as u64 > limit => {
+                return Err(Error::HttpResponseBodySize(Some(limit)));
+            }
+            Ok(piece) => data.extend_from_slice(&piece),
+            Err(frame) => trailers = frame.into_trailers().ok(),
+        }
+    }
+    Ok(Collected {
+        data: data.freeze(),
+        trailers,
+    })
+}

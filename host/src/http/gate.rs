@@ -1,0 +1,293 @@
+//! One request of a guest: judged, given credentials, sent.
+
+use super::body::{AnswerBody, Collected, RequestBody, collect};
+use super::clients::Clients;
+use crate::credentials::Credentials;
+use bytes::Bytes;
+use flavor_policy::grpc::unary_message;
+use flavor_policy::{Budget, Exchange, LearnError, Permit, Policy, Refusal, RequestView};
+use http::header::HOST;
+use http_body_util::{BodyExt as _, Full};
+use std::collections::VecDeque;
+use std::error::Error as StdError;
+use std::future::Future;
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::time::Duration;
+use tokio::sync::Semaphore;
+use wasmtime_wasi_http::{Error, ForbiddenHeaderFilter, RequestOptions, WasiBody, WasiHttpHooks};
+
+/// The network as one plugin instance sees it.
+#[derive(Debug, Clone)]
+pub(crate) struct Gate {
+    shared: Arc<Shared>,
+}
+
+/// What a gate is made of.
+#[derive(Debug)]
+pub(crate) struct GateOptions {
+    /// What may be asked for.
+    pub(crate) policy: Policy,
+    /// How much of it.
+    pub(crate) limits: flavor_policy::Limits,
+    /// What the policy's labels stand for.
+    pub(crate) credentials: Credentials,
+}
+
+#[derive(Debug)]
+struct Shared {
+    policy: Arc<RwLock<Policy>>,
+    limits: flavor_policy::Limits,
+    credentials: Credentials,
+    clients: Clients,
+    egress: Arc<Budget>,
+    places: Arc<Semaphore>,
+    forbidden: ForbiddenHeaders,
+    /// Keys of learned grants, oldest first.
+    learned: Mutex<VecDeque<String>>,
+    refused: Mutex<Option<Refusal>>,
+}
+
+/// How long a guest wants to wait when it does not say: an hour. Its own
+/// deadlines are far below.
+const UNLIMITED: Duration = Duration::from_secs(3600);
+
+type IoFuture = Box<dyn Future<Output = Result<(), Error>> + Send>;
+type Answer = (http::Response<WasiBody>, IoFuture);
+
+/// A filter that wasmtime can keep; it has no useful `Debug` of its own.
+struct ForbiddenHeaders(ForbiddenHeaderFilter);
+
+impl std::fmt::Debug for ForbiddenHeaders {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("ForbiddenHeaders")
+    }
+}
+
+impl Gate {
+    /// A gate with connections, budgets and learned grants of its own.
+    pub(crate) fn new(options: GateOptions) -> Self {
+        let GateOptions {
+            policy,
+            limits,
+            credentials,
+        } = options;
+        let policy = policy
+            .with_credential_headers(credentials.header_names())
+            .with_learned_limit(limits.learned_grants);
+        let forbidden = policy.forbidden_headers().clone();
+        let filter: ForbiddenHeaderFilter = Arc::new(move |name| forbidden.contains(name.as_str()));
+        let policy = Arc::new(RwLock::new(policy));
+        let in_flight = usize::try_from(limits.requests_in_flight).unwrap_or(usize::MAX);
+        Self {
+            shared: Arc::new(Shared {
+                clients: Clients::new(Arc::clone(&policy)),
+                policy,
+                egress: Arc::new(limits.egress()),
+                places: Arc::new(Semaphore::new(in_flight.min(Semaphore::MAX_PERMITS))),
+                forbidden: ForbiddenHeaders(filter),
+                limits,
+                credentials,
+                learned: Mutex::default(),
+                refused: Mutex::default(),
+            }),
+        }
+    }
+
+    /// The last thing that was refused. A guest hears only that, not why.
+    pub(crate) fn last_refusal(&self) -> Option<Refusal> {
+        let refused = self.shared.refused.lock();
+        refused.unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}
+
+impl WasiHttpHooks for Gate {
+    fn forbidden_header_filter(&mut self) -> ForbiddenHeaderFilter {
+        Arc::clone(&self.shared.forbidden.0)
+    }
+
+    fn set_host_header(&mut self) -> bool {
+        false
+    }
+
+    fn send_request(
+        &mut self,
+        request: http::Request<WasiBody>,
+        options: Option<RequestOptions>,
+        processed: IoFuture,
+    ) -> Box<dyn Future<Output = Result<Answer, Error>> + Send> {
+        // Whether the guest processed the answer matters to nobody.
+        drop(processed);
+        let shared = Arc::clone(&self.shared);
+        Box::new(async move {
+            let response = shared.send(request, options.unwrap_or_default()).await?;
+            Ok((response, Box::new(std::future::ready(Ok(()))) as IoFuture))
+        })
+    }
+}
+
+impl Shared {
+    async fn send(
+        self: Arc<Self>,
+        request: http::Request<WasiBody>,
+        options: RequestOptions,
+    ) -> Result<http::Response<WasiBody>, Error> {
+        let (mut parts, body) = request.into_parts();
+        // HTTP/2 says it in the URI; a second one could say something else.
+        parts.headers.remove(HOST);
+        let permit = self.judge(&parts).map_err(|refusal| self.deny(refusal))?;
+        parts.uri = permit.uri().clone();
+        parts.version = http::Version::HTTP_2;
+        if let Some(label) = permit.credential() {
+            self.credentials.add_headers(label, &mut parts.headers);
+        }
+        // Closed never, so waiting cannot fail.
+        let place = Arc::clone(&self.places).acquire_owned().await.ok();
+
+        let mut body = RequestBody::new(body, Arc::clone(&self.egress), self.limits.request_body());
+        let mut sent = None;
+        if permit.learns() {
+            let limit = self.limits.learn_message_bytes;
+            let Collected { data, .. } = collect(&mut body, limit)
+                .await
+                .map_err(|_| Error::HttpRequestBodySize(Some(limit)))?;
+            sent = Some(data.clone());
+            body = RequestBody::whole(data);
+        }
+        let request =
+            reqwest::Request::try_from(http::Request::from_parts(parts, reqwest::Body::wrap(body)))
+                .map_err(|_| Error::HttpRequestUriInvalid)?;
+        let client = self
+            .clients
+            .for_lane(permit.lane())
+            .map_err(|error| Error::InternalError(Some(error.to_string())))?;
+        let head_within = options.first_byte_timeout.unwrap_or(UNLIMITED);
+        let response = tokio::time::timeout(head_within, client.execute(request))
+            .await
+            .map_err(|_| Error::HttpResponseTimeout)?
+            .map_err(|error| self.failed(&error))?;
+        self.assert_vetted(&permit, &response)?;
+
+        let response = http::Response::<reqwest::Body>::from(response);
+        let body_within = options.between_bytes_timeout.unwrap_or(UNLIMITED);
+        let response = response
+            .map(|body| AnswerBody::new(body, self.limits.response_body(), body_within, place));
+        match sent {
+            None => Ok(response.map(|body| body.boxed_unsync())),
+            Some(sent) => self.learn(&permit, &sent, response).await,
+        }
+    }
+
+    fn judge(&self, parts: &http::request::Parts) -> Result<Permit, Refusal> {
+        let policy = self.policy.read().unwrap_or_else(PoisonError::into_inner);
+        let permit = policy.decide(&RequestView {
+            method: &parts.method,
+            uri: &parts.uri,
+            headers: &parts.headers,
+        })?;
+        let bytes = self.limits.check_headers(&parts.headers)?;
+        self.egress.try_charge(bytes)?;
+        Ok(permit)
+    }
+
+    /// Reads a whole answer before the guest gets it, so that what it opens is
+    /// open by then.
+    async fn learn(
+        &self,
+        permit: &Permit,
+        sent: &Bytes,
+        response: http::Response<AnswerBody>,
+    ) -> Result<http::Response<WasiBody>, Error> {
+        let limit = self.limits.learn_message_bytes;
+        let (parts, mut body) = response.into_parts();
+        let Collected { data, trailers } = collect(&mut body, limit).await?;
+        let messages = unary_message(sent, limit)
+            .ok()
+            .flatten()
+            .zip(unary_message(&data, limit).ok().flatten());
+        if let Some((request, response)) = messages {
+            self.open(permit, &Exchange { request, response });
+        }
+        let body = Full::new(data)
+            .map_err(|never| match never {})
+            .with_trailers(std::future::ready(trailers.map(Ok)))
+            .boxed_unsync();
+        Ok(http::Response::from_parts(parts, body))
+    }
+
+    fn open(&self, permit: &Permit, exchange: &Exchange<'_>) {
+        let mut policy = self.policy.write().unwrap_or_else(PoisonError::into_inner);
+        let mut learned = self.learned.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut results = policy.learn(permit, exchange);
+        let is_full =
+            |result: &Result<_, LearnError>| matches!(result, Err(LearnError::Full { .. }));
+        if results.iter().any(is_full) {
+            if let Some(oldest) = learned.pop_front() {
+                policy.forget(&oldest);
+                results = policy.learn(permit, exchange);
+            }
+        }
+        for result in results {
+            match result {
+                Ok(learnt) => {
+                    tracing::debug!(key = learnt.key, origin = %learnt.origin, "learned a grant");
+                    learned.push_back(learnt.key);
+                }
+                Err(error) => tracing::warn!("an answer opened nothing: {error}"),
+            }
+        }
+    }
+
+    /// The resolver is what keeps connections off forbidden addresses; this
+    /// would notice if it did not.
+    fn assert_vetted(&self, permit: &Permit, response: &reqwest::Response) -> Result<(), Error> {
+        match response.remote_addr() {
+            Some(address) => permit.vet(address.ip()).map_err(|refusal| {
+                tracing::error!(%address, "a connection went past the resolver: {refusal}");
+                self.deny(refusal)
+            }),
+            None => Ok(()),
+        }
+    }
+
+    fn deny(&self, refusal: Refusal) -> Error {
+        tracing::warn!("{refusal}");
+        *self.refused.lock().unwrap_or_else(PoisonError::into_inner) = Some(refusal);
+        Error::HttpRequestDenied
+    }
+
+    /// What a guest is told about a request that failed on its way.
+    fn failed(&self, error: &reqwest::Error) -> Error {
+        if let Some(refusal) = find::<Refusal>(error) {
+            return self.deny(refusal.clone());
+        }
+        let io = find::<std::io::Error>(error).map(std::io::Error::kind);
+        match io {
+            Some(std::io::ErrorKind::ConnectionRefused) => Error::ConnectionRefused,
+            Some(std::io::ErrorKind::TimedOut) => Error::ConnectionTimeout,
+            _ if error.is_connect() && error.is_timeout() => Error::ConnectionTimeout,
+            _ => Error::InternalError(Some(innermost(error))),
+        }
+    }
+}
+
+fn find<'e, T: StdError + 'static>(error: &'e (dyn StdError + 'static)) -> Option<&'e T> {
+    let mut next = Some(error);
+    while let Some(error) = next {
+        if let Some(found) = error.downcast_ref() {
+            return Some(found);
+        }
+        next = error.source();
+    }
+    None
+}
+
+/// The cause at the bottom: what reqwest wraps around it says nothing more.
+fn innermost(error: &reqwest::Error) -> String {
+    let mut text = error.to_string();
+    let mut next = StdError::source(error);
+    while let Some(error) = next {
+        text = error.to_string();
+        next = error.source();
+    }
+    text
+}

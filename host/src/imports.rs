@@ -1,0 +1,144 @@
+//! What a plugin can call: the contract's own imports and the part of WASI that
+//! holds no authority. A component that wants anything else does not link.
+
+use crate::contract::bindings::Flavor;
+use crate::contract::bindings::zenml::flavor::{credentials, log, run_store, types};
+use crate::contract::{Change, Claim, CredentialPair, Refusal, StopMode, StoreError};
+use crate::guest::GuestState;
+use crate::store::RunStore;
+use std::sync::Arc;
+use wasmtime::Result;
+use wasmtime::component::{Accessor, HasData, Linker, ResourceTable};
+use wasmtime_wasi::cli::{WasiCli, WasiCliView as _};
+use wasmtime_wasi::clocks::{WasiClocks, WasiClocksView as _};
+use wasmtime_wasi::p2::bindings::{cli, clocks, random};
+use wasmtime_wasi::random::WasiRandom;
+use wasmtime_wasi::{WasiView as _, p3};
+
+/// Marks the contract's own imports in the linker.
+pub(crate) struct Contract;
+
+impl HasData for Contract {
+    type Data<'a> = &'a mut GuestState;
+}
+
+/// Everything that a plugin may import.
+///
+/// # Errors
+///
+/// When two definitions clash: a defect of the host.
+pub(crate) fn link(linker: &mut Linker<GuestState>) -> Result<()> {
+    Flavor::add_to_linker::<_, Contract>(linker, |state| state)?;
+    p3::clocks::add_to_linker(linker)?;
+    p3::random::add_to_linker(linker)?;
+    wasmtime_wasi_http::p3::add_to_linker(linker)?;
+    link_standard_library(linker)
+}
+
+/// What Rust's standard library links by itself. There are no arguments, no
+/// variables and no input; output goes nowhere; `exit` ends the instance.
+fn link_standard_library(linker: &mut Linker<GuestState>) -> Result<()> {
+    use wasmtime_wasi_io::bindings::wasi::io;
+
+    io::error::add_to_linker::<_, Streams>(linker, |state| state.ctx().table)?;
+    io::poll::add_to_linker::<_, Streams>(linker, |state| state.ctx().table)?;
+    io::streams::add_to_linker::<_, Streams>(linker, |state| state.ctx().table)?;
+    clocks::monotonic_clock::add_to_linker::<_, WasiClocks>(linker, GuestState::clocks)?;
+    clocks::wall_clock::add_to_linker::<_, WasiClocks>(linker, GuestState::clocks)?;
+    random::insecure_seed::add_to_linker::<_, WasiRandom>(linker, |state| {
+        state.ctx().ctx.random()
+    })?;
+    cli::environment::add_to_linker::<_, WasiCli>(linker, GuestState::cli)?;
+    cli::exit::add_to_linker::<_, WasiCli>(linker, GuestState::cli)?;
+    cli::stdin::add_to_linker::<_, WasiCli>(linker, GuestState::cli)?;
+    cli::stdout::add_to_linker::<_, WasiCli>(linker, GuestState::cli)?;
+    cli::stderr::add_to_linker::<_, WasiCli>(linker, GuestState::cli)?;
+    cli::terminal_input::add_to_linker::<_, WasiCli>(linker, GuestState::cli)?;
+    cli::terminal_output::add_to_linker::<_, WasiCli>(linker, GuestState::cli)?;
+    cli::terminal_stdin::add_to_linker::<_, WasiCli>(linker, GuestState::cli)?;
+    cli::terminal_stdout::add_to_linker::<_, WasiCli>(linker, GuestState::cli)?;
+    cli::terminal_stderr::add_to_linker::<_, WasiCli>(linker, GuestState::cli)?;
+    Ok(())
+}
+
+/// Marks WASI's streams in the linker.
+struct Streams;
+
+impl HasData for Streams {
+    type Data<'a> = &'a mut ResourceTable;
+}
+
+impl types::Host for &mut GuestState {}
+
+impl log::Host for &mut GuestState {
+    fn emit(&mut self, level: log::Level, message: String) {
+        let Some(left) = self.log.left.checked_sub(message.len()) else {
+            return;
+        };
+        self.log.left = left;
+        let mut message = self.redactor.redact(message);
+        if message.len() > self.log.line {
+            let end = message.floor_char_boundary(self.log.line);
+            message.truncate(end);
+            message.push('…');
+        }
+        let message = message.escape_debug();
+        match level {
+            log::Level::Trace => tracing::trace!(target: "plugin", "{message}"),
+            log::Level::Debug => tracing::debug!(target: "plugin", "{message}"),
+            log::Level::Info => tracing::info!(target: "plugin", "{message}"),
+            log::Level::Warn => tracing::warn!(target: "plugin", "{message}"),
+            log::Level::Error => tracing::error!(target: "plugin", "{message}"),
+        }
+    }
+}
+
+impl credentials::Host for &mut GuestState {
+    fn forwardable(&mut self) -> Result<CredentialPair, Refusal> {
+        match &self.forwardable {
+            Some(pair) => Ok(CredentialPair {
+                id: pair.id().to_owned(),
+                secret: pair.secret().reveal().to_owned(),
+            }),
+            None => Err(Refusal {
+                asked: "the credentials themselves".to_owned(),
+                reason: "the grant `forward-credentials` is needed for that".to_owned(),
+            }),
+        }
+    }
+}
+
+impl run_store::Host for &mut GuestState {}
+
+impl run_store::HostWithStore<GuestState> for Contract {
+    async fn open(accessor: &Accessor<GuestState, Self>, run: String) -> Result<Claim, StoreError> {
+        store_of(accessor)?.open(&run).await
+    }
+
+    async fn commit(
+        accessor: &Accessor<GuestState, Self>,
+        run: String,
+        epoch: u64,
+        changes: Vec<Change>,
+    ) -> Result<(), StoreError> {
+        store_of(accessor)?.commit(&run, epoch, changes).await
+    }
+
+    async fn wait_for_stop(
+        accessor: &Accessor<GuestState, Self>,
+        run: String,
+        known: Option<StopMode>,
+    ) -> Result<StopMode, StoreError> {
+        store_of(accessor)?.wait_for_stop(&run, known).await
+    }
+}
+
+fn store_of(accessor: &Accessor<GuestState, Contract>) -> Result<Arc<dyn RunStore>, StoreError> {
+    accessor.with(|mut access| {
+        let state: &mut GuestState = access.get();
+        state
+            .run_store
+            .clone()
+            .ok_or_else(|| StoreError::Unavailable("there is no run store here".to_owned()))
+    })
+}

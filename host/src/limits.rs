@@ -1,0 +1,154 @@
+//! Every limit that the host sets a plugin, each with its reason. What a plugin
+//! may ask of the network is bounded by [`flavor_policy::Limits`] besides.
+
+use std::time::Duration;
+
+/// Bounds for one plugin instance. An instance serves one run, one session or
+/// one call.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Limits {
+    /// Size of a component, in bytes.
+    ///
+    /// Default 64 MiB: the largest of this project has 2 MiB; compiling needs a
+    /// multiple of it.
+    pub component_bytes: usize,
+    /// One linear memory, in bytes.
+    ///
+    /// Default 512 MiB: a run of 20,000 steps needs less than half of it.
+    pub memory_bytes: usize,
+    /// Linear memories of an instance.
+    ///
+    /// Default 4: a component of one language has one, and each counts anew
+    /// against [`Self::memory_bytes`].
+    pub memories: usize,
+    /// Elements of one table.
+    ///
+    /// Default 100,000: tables hold function pointers, of which large programs
+    /// have some ten thousand.
+    pub table_elements: usize,
+    /// Tables of an instance.
+    ///
+    /// Default 16: a few per core module.
+    pub tables: usize,
+    /// Core instances of an instance.
+    ///
+    /// Default 64: adapters included, components of this project have 6.
+    pub instances: usize,
+    /// Handles and tasks that an instance holds at one time.
+    ///
+    /// Default 65,536: a request under way takes about ten.
+    pub handles: usize,
+    /// Host resources that an instance holds at one time.
+    ///
+    /// Default 32,768: a request under way takes about five.
+    pub resources: usize,
+    /// What one call from the guest may make the host copy, in bytes.
+    ///
+    /// Default 64 MiB: recording the end of 100,000 steps at once.
+    pub call_bytes: usize,
+    /// Random bytes in one call.
+    ///
+    /// Default 64 KiB: keys and identifiers have some dozen.
+    pub random_bytes: u64,
+    /// Header fields of one request or response, as held in memory, in bytes.
+    ///
+    /// Default 128 KiB: HTTP servers stop at 8 to 16 KiB on the wire.
+    pub header_bytes: usize,
+    /// CPU that a guest may use before it returns to the host.
+    ///
+    /// Default 5 s: planning 20,000 steps takes a tenth of it.
+    pub cpu_between_returns: Duration,
+    /// Time for a call that only computes: catalog, validation, checks.
+    ///
+    /// Default 30 s: they take milliseconds.
+    pub call_time: Duration,
+    /// Time until a run has been accepted or refused.
+    ///
+    /// Default 60 s: the plugin itself gives up on an unreachable service
+    /// after 17 s.
+    pub start_time: Duration,
+    /// Events that wait for a reader.
+    ///
+    /// Default 1,024: beyond it the plugin is held up, not the memory filled.
+    pub events_waiting: usize,
+    /// One line of a guest's log, in bytes; the rest is cut off.
+    ///
+    /// Default 8 KiB.
+    pub log_line_bytes: usize,
+    /// All lines of a guest's log together, in bytes; later ones are dropped.
+    ///
+    /// Default 16 MiB.
+    pub log_bytes: usize,
+    /// What is kept of the output of one attempt at a step, in bytes; the rest
+    /// is counted and dropped.
+    ///
+    /// Default 64 MiB: a day of a line every ten milliseconds.
+    pub step_output_bytes: u64,
+    /// What is kept of the output of a whole run, in bytes.
+    ///
+    /// Default 2 GiB.
+    pub run_output_bytes: u64,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        const KIB: usize = 1024;
+        const MIB: usize = 1024 * KIB;
+        Self {
+            component_bytes: 64 * MIB,
+            memory_bytes: 512 * MIB,
+            memories: 4,
+            table_elements: 100_000,
+            tables: 16,
+            instances: 64,
+            handles: 65_536,
+            resources: 32_768,
+            call_bytes: 64 * MIB,
+            random_bytes: 64 * 1024,
+            header_bytes: 128 * KIB,
+            cpu_between_returns: Duration::from_secs(5),
+            call_time: Duration::from_secs(30),
+            start_time: Duration::from_secs(60),
+            events_waiting: 1024,
+            log_line_bytes: 8 * KIB,
+            log_bytes: 16 * MIB,
+            step_output_bytes: 64 * 1024 * 1024,
+            run_output_bytes: 2 * 1024 * 1024 * 1024,
+        }
+    }
+}
+
+/// How often it is looked whether a guest has used up its CPU. The smallest step
+/// of that limit; ticks only come while instances live.
+pub(crate) const EPOCH_TICK: Duration = Duration::from_millis(10);
+
+/// Stack of one guest task, in bytes.
+pub(crate) const GUEST_STACK: usize = 1024 * 1024;
+
+/// Connecting to a server. The guest's own deadlines lie above it.
+pub(crate) const CONNECT: Duration = Duration::from_secs(10);
+
+/// A PING this often tells a dead connection from a quiet one, and this long is
+/// waited for its answer. As the official SDKs do it.
+pub(crate) const KEEP_ALIVE: (Duration, Duration) =
+    (Duration::from_secs(30), Duration::from_secs(10));
+
+/// Flow-control windows of HTTP/2, per stream and per connection, in bytes.
+/// Large enough for 100 MB/s at 10 ms, and what a slow guest can make the host
+/// hold.
+pub(crate) const WINDOWS: (u32, u32) = (1024 * 1024, 16 * 1024 * 1024);
+
+/// How often the run store is asked whether another process wants to stop a run.
+/// The question reads one page that is in memory.
+pub(crate) const STOP_POLL: Duration = Duration::from_millis(100);
+
+/// How long a write waits for another process that writes to the run store.
+pub(crate) const STORE_BUSY: Duration = Duration::from_secs(5);
+
+/// Events that are taken from a plugin in one go.
+pub(crate) const EVENT_BATCH: usize = 128;
+
+/// How long a run that was dropped may take to stop. As long as one that is
+/// stopped on request.
+pub(crate) const DROPPED_RUN: Duration = Duration::from_secs(10);

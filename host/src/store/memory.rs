@@ -1,0 +1,123 @@
+//! A run store that lasts as long as the process: for host apps that keep their
+//! own records, and for tests.
+
+use super::{NewRun, RunStore, StoreFuture};
+use crate::contract::{Change, Claim, RunChange, RunStatus, StopMode, StoreError};
+use std::collections::HashMap;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use tokio::sync::Notify;
+
+/// Keeps the changes of each run in order.
+#[derive(Debug, Default)]
+pub struct MemoryStore {
+    runs: Mutex<HashMap<String, Run>>,
+    stop_asked: Notify,
+}
+
+#[derive(Debug, Default)]
+struct Run {
+    epoch: u64,
+    stop: Option<StopMode>,
+    changes: Vec<Change>,
+}
+
+impl MemoryStore {
+    /// A store without runs.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Everything that was recorded of a run, in order.
+    pub fn changes(&self, run: &str) -> Vec<Change> {
+        let runs = self.lock();
+        runs.get(run)
+            .map_or_else(Vec::new, |run| run.changes.clone())
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashMap<String, Run>> {
+        self.runs.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn with_run<T>(&self, run: &str, work: impl FnOnce(&mut Run) -> T) -> Result<T, StoreError> {
+        self.lock()
+            .get_mut(run)
+            .map(work)
+            .ok_or(StoreError::UnknownRun)
+    }
+}
+
+impl RunStore for MemoryStore {
+    fn create(&self, run: NewRun) -> StoreFuture<'_, ()> {
+        let mut runs = self.lock();
+        let result = match runs.contains_key(&run.id) {
+            true => Err(StoreError::Unavailable(format!(
+                "there is a run `{}` already",
+                run.id
+            ))),
+            false => {
+                runs.insert(run.id, Run::default());
+                Ok(())
+            }
+        };
+        Box::pin(std::future::ready(result))
+    }
+
+    fn open<'s>(&'s self, run: &'s str) -> StoreFuture<'s, Claim> {
+        let claim = self.with_run(run, |run| {
+            run.epoch += 1;
+            Claim {
+                epoch: run.epoch,
+                attempts: Vec::new(),
+            }
+        });
+        Box::pin(std::future::ready(claim))
+    }
+
+    fn commit<'s>(&'s self, run: &'s str, epoch: u64, changes: Vec<Change>) -> StoreFuture<'s, ()> {
+        let result = self.with_run(run, |run| match run.epoch == epoch {
+            true => {
+                run.changes.extend(changes);
+                Ok(())
+            }
+            false => Err(StoreError::Fenced),
+        });
+        Box::pin(std::future::ready(result.and_then(|result| result)))
+    }
+
+    fn wait_for_stop<'s>(
+        &'s self,
+        run: &'s str,
+        known: Option<StopMode>,
+    ) -> StoreFuture<'s, StopMode> {
+        Box::pin(async move {
+            loop {
+                let asked = self.stop_asked.notified();
+                match self.with_run(run, |run| run.stop)? {
+                    Some(mode) if mode.exceeds(known) => return Ok(mode),
+                    _ => asked.await,
+                }
+            }
+        })
+    }
+
+    fn request_stop<'s>(&'s self, run: &'s str, mode: StopMode) -> StoreFuture<'s, ()> {
+        let result = self.with_run(run, |run| {
+            if mode.exceeds(run.stop) {
+                run.stop = Some(mode);
+            }
+        });
+        self.stop_asked.notify_waiters();
+        Box::pin(std::future::ready(result))
+    }
+
+    fn end<'s>(
+        &'s self,
+        run: &'s str,
+        status: RunStatus,
+        reason: Option<String>,
+    ) -> StoreFuture<'s, ()> {
+        let change = Change::Run(RunChange { status, reason });
+        let result = self.with_run(run, |run| run.changes.push(change));
+        Box::pin(std::future::ready(result))
+    }
+}

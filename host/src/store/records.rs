@@ -1,0 +1,70 @@
+//! What a store tells about runs.
+
+use crate::contract::{RunStatus, StepStatus};
+use serde_json::{Map, Value};
+
+/// A run that is about to begin.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NewRun {
+    /// Unique among the runs of the store.
+    pub id: String,
+    /// Name of the pipeline.
+    pub name: String,
+    /// Where it is sent.
+    pub target: String,
+    /// Names of its steps, in the order of declaration.
+    pub steps: Vec<String>,
+}
+
+/// A run in a list. Times are microseconds since 1970.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RunSummary {
+    /// Unique among the runs of the store.
+    pub id: String,
+    /// Name of the pipeline.
+    pub name: String,
+    /// Where it was sent.
+    pub target: String,
+    /// As recorded: the store cannot tell whether a controller still lives.
+    pub status: RunStatus,
+    /// Why it did not complete.
+    pub reason: Option<String>,
+    /// When it was made known.
+    pub created_at: i64,
+    /// When it ended.
+    pub ended_at: Option<i64>,
+}
+
+/// A run with its steps.
+#[derive(Debug, Clone, PartialEq)]
+pub struct RunRecord {
+    /// The run itself.
+    pub summary: RunSummary,
+    /// In the order of declaration.
+    pub steps: Vec<StepRecord>,
+    /// Facts about the run.
+    pub metadata: Map<String, Value>,
+}
+
+/// A step of a run. Times are microseconds since 1970.
+#[derive(Debug, Clone, PartialEq)]
+pub struct StepRecord {
+    /// Unique in the run.
+    pub name: String,
+    /// Where it stands.
+    pub status: StepStatus,
+    /// The last attempt, counted from 0.
+    pub attempt: u32,
+    /// When it ended with one.
+    pub exit_code: Option<i32>,
+    /// Why it did not complete.
+    pub reason: Option<String>,
+    /// When its first attempt had a sandbox.
+    pub started_at: Option<i64>,
+    /// When it got its final status.
+    pub ended_at: Option<i64>,
+    /// The sandbox of the last attempt.
+    pub sandbox: Option<String>,
+    /// Facts about the step.
+    pub metadata: Map<String, Value>,
+}
