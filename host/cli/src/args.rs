@@ -1,0 +1,141 @@
+//! The command line, as typed.
+
+use clap::{ArgAction, Args as ClapArgs, Parser, Subcommand};
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+/// Runs ML pipelines on Modal through a sandboxed plugin.
+#[derive(Debug, Parser)]
+#[command(name = "flavor", version, propagate_version = true)]
+pub(crate) struct Args {
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Run a pipeline
+    Run(RunArgs),
+    /// Check a pipeline without running anything
+    Validate(ValidateArgs),
+    /// Show how a run and its steps stand
+    Status(StatusArgs),
+    /// Show what the steps of a run wrote
+    Logs(LogsArgs),
+    /// Stop a run
+    Stop(StopArgs),
+    /// Look at all runs
+    #[command(subcommand)]
+    Runs(RunsCommand),
+    /// List the flavors that the plugin offers
+    Flavors(FlavorsArgs),
+    /// Show what is in force: plugin, targets, credentials, directories
+    Doctor,
+    /// Serve Modal's protocol on this machine
+    ///
+    /// Sandboxes are processes of this machine. NOTHING IS ISOLATED: commands run
+    /// as you, on your files; images are ignored, CPU and memory are not
+    /// enforced.
+    ///
+    /// Clients must present the token pair in MODAL_TOKEN_ID and
+    /// MODAL_TOKEN_SECRET; without these a pair is made up and printed as two
+    /// export lines on stderr.
+    ModalLocal(ModalLocalArgs),
+}
+
+#[derive(Debug, ClapArgs)]
+pub(crate) struct RunArgs {
+    /// Pipeline file (YAML or JSON)
+    pub(crate) file: PathBuf,
+    /// Where to run it: `local` (on this machine, nothing isolated), `modal`
+    /// (Modal's cloud), or the URL of a Modal server
+    #[arg(long, value_name = "TARGET", default_value = "local")]
+    pub(crate) on: String,
+    /// Most steps that run at the same time
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    pub(crate) max_parallelism: Option<u32>,
+    /// Id of the run; made up without it
+    #[arg(long, value_name = "ID")]
+    pub(crate) run_id: Option<String>,
+    /// Let what is recorded survive a power cut
+    #[arg(long)]
+    pub(crate) durable: bool,
+    /// Write one JSON object per event
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Debug, ClapArgs)]
+pub(crate) struct ValidateArgs {
+    /// Pipeline file (YAML or JSON)
+    pub(crate) file: PathBuf,
+    /// Write JSON objects
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Debug, ClapArgs)]
+pub(crate) struct StatusArgs {
+    /// Id of the run
+    pub(crate) run: String,
+    /// Write one JSON object
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Debug, ClapArgs)]
+pub(crate) struct LogsArgs {
+    /// Id of the run
+    pub(crate) run: String,
+    /// One step only; its output comes byte for byte
+    pub(crate) step: Option<String>,
+    /// Write one JSON object per piece of output
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Debug, ClapArgs)]
+pub(crate) struct StopArgs {
+    /// Id of the run
+    pub(crate) run: String,
+    /// Let running steps finish
+    #[arg(long, conflicts_with = "force")]
+    pub(crate) graceful: bool,
+    /// End running steps (default)
+    #[arg(long, action = ArgAction::SetTrue)]
+    pub(crate) force: bool,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum RunsCommand {
+    /// List runs, newest first
+    List(RunsListArgs),
+}
+
+#[derive(Debug, ClapArgs)]
+pub(crate) struct RunsListArgs {
+    /// Write one JSON object per run
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Debug, ClapArgs)]
+pub(crate) struct FlavorsArgs {
+    /// Write one JSON object per flavor
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Debug, ClapArgs)]
+pub(crate) struct ModalLocalArgs {
+    /// Where to listen; port 0 takes a free one
+    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:0")]
+    pub(crate) listen: SocketAddr,
+    /// Allow an address that other machines can reach. Whoever knows the token
+    /// can then run commands as you
+    #[arg(long)]
+    pub(crate) allow_remote: bool,
+    /// Keep the server's state here; without it, in a temporary directory
+    #[arg(long, value_name = "DIR")]
+    pub(crate) state: Option<PathBuf>,
+}

@@ -1,0 +1,44 @@
+//! One module per command.
+
+pub(crate) mod doctor;
+pub(crate) mod flavors;
+pub(crate) mod logs;
+pub(crate) mod modal_local;
+pub(crate) mod run;
+pub(crate) mod runs;
+pub(crate) mod status;
+pub(crate) mod stop;
+pub(crate) mod validate;
+
+use crate::exit::Failure;
+use flavor_host::state::StateDir;
+use flavor_host::store::RunRecord;
+
+/// A run that must be there.
+async fn known_run(state: &StateDir, id: &str) -> Result<RunRecord, Failure> {
+    state.store().run(id).await?.ok_or_else(|| {
+        Failure::bad_input(format!("there is no run `{id}`: see `flavor runs list`"))
+    })
+}
+
+/// A time for people, in the local time zone.
+fn local_time(microseconds: i64) -> String {
+    match jiff::Timestamp::from_microsecond(microseconds) {
+        Ok(time) => time
+            .to_zoned(jiff::tz::TimeZone::system())
+            .strftime("%Y-%m-%d %H:%M:%S")
+            .to_string(),
+        Err(_) => "?".to_owned(),
+    }
+}
+
+/// The time between two moments, for people.
+fn span(from: i64, to: i64) -> String {
+    let microseconds = u64::try_from(to.saturating_sub(from)).unwrap_or_default();
+    crate::render::human(std::time::Duration::from_micros(microseconds))
+}
+
+/// Now, in the store's terms.
+fn now() -> i64 {
+    jiff::Timestamp::now().as_microsecond()
+}

@@ -1,0 +1,59 @@
+//! `flavor modal-local`
+
+use crate::args::ModalLocalArgs;
+use crate::exit::{Exit, Failure};
+use crate::signals::Interrupts;
+use crate::terminal;
+use modal_local::{Credentials, Options, Server, State};
+
+pub(crate) async fn serve(args: ModalLocalArgs) -> Result<Exit, Failure> {
+    let mut interrupts = Interrupts::listen()?;
+    let credentials = credentials()?;
+    let made_up = credentials.is_none();
+    let mut options = Options::default();
+    options.listen = args.listen;
+    options.allow_remote = args.allow_remote;
+    options.credentials = credentials;
+    options.state = args.state.map_or(State::Temporary, State::Kept);
+    let server = Server::start(options)
+        .await
+        .map_err(|error| Failure::new(exit(&error), error))?;
+    if made_up {
+        let credentials = server.credentials();
+        terminal::complain(&format!("export MODAL_TOKEN_ID={}", credentials.token_id));
+        terminal::complain(&format!(
+            "export MODAL_TOKEN_SECRET={}",
+            credentials.token_secret
+        ));
+    }
+    terminal::say(&format!("listening on {}", server.url()));
+    interrupts.next().await;
+    for (call, count) in server.unimplemented() {
+        terminal::complain(&format!("not implemented: {call} ({count} times)"));
+    }
+    server.shutdown().await;
+    Ok(Exit::Done)
+}
+
+/// The pair that clients must present, when the environment names one.
+fn credentials() -> Result<Option<Credentials>, Failure> {
+    let variable = |name| std::env::var(name).ok().filter(|text| !text.is_empty());
+    match (variable("MODAL_TOKEN_ID"), variable("MODAL_TOKEN_SECRET")) {
+        (Some(token_id), Some(token_secret)) => Ok(Some(Credentials {
+            token_id,
+            token_secret,
+        })),
+        (None, None) => Ok(None),
+        _ => Err(Failure::bad_input(
+            "one of MODAL_TOKEN_ID and MODAL_TOKEN_SECRET is set, the other is not: set both, or \
+             neither",
+        )),
+    }
+}
+
+fn exit(error: &modal_local::Error) -> Exit {
+    match error {
+        modal_local::Error::RemoteAddress(_) => Exit::BadInput,
+        _ => Exit::Failed,
+    }
+}

@@ -1,0 +1,78 @@
+//! `flavor`: runs pipelines on Modal through a plugin that it does not trust.
+
+mod args;
+mod commands;
+mod convert;
+mod exit;
+mod local;
+mod paths;
+mod plugin;
+mod registry;
+mod render;
+mod signals;
+mod target;
+mod terminal;
+
+use args::{Args, Command, RunsCommand};
+use clap::Parser as _;
+use exit::{Exit, Failure};
+use std::process::ExitCode;
+use tracing_subscriber::EnvFilter;
+
+fn main() -> ExitCode {
+    let args = match Args::try_parse() {
+        Ok(args) => args,
+        // clap's own code for usage errors is 2 as well; help is no error.
+        Err(error) => {
+            let _ = error.print();
+            return match error.use_stderr() {
+                true => Exit::BadInput.into(),
+                false => Exit::Done.into(),
+            };
+        }
+    };
+    log_to_stderr();
+    // One thread: the work is waiting, and what computes goes to threads of its
+    // own.
+    let runtime = match tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+    {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            return Failure::new(Exit::Failed, format!("no async runtime: {error}")).report();
+        }
+    };
+    let result = runtime.block_on(dispatch(args.command));
+    // A blocking call that still runs must not keep the process.
+    runtime.shutdown_background();
+    match result {
+        Ok(exit) => exit.into(),
+        Err(failure) => failure.report(),
+    }
+}
+
+async fn dispatch(command: Command) -> Result<Exit, Failure> {
+    match command {
+        Command::Run(args) => commands::run::run(args).await,
+        Command::Validate(args) => commands::validate::validate(args).await,
+        Command::Status(args) => commands::status::status(args).await,
+        Command::Logs(args) => commands::logs::logs(args).await,
+        Command::Stop(args) => commands::stop::stop(args).await,
+        Command::Runs(RunsCommand::List(args)) => commands::runs::list(args).await,
+        Command::Flavors(args) => commands::flavors::flavors(args).await,
+        Command::Doctor => commands::doctor::doctor().await,
+        Command::ModalLocal(args) => commands::modal_local::serve(args).await,
+    }
+}
+
+/// Diagnostics go to stderr: errors and warnings, or what `FLAVOR_LOG` asks for.
+fn log_to_stderr() {
+    let filter = EnvFilter::try_from_env("FLAVOR_LOG").unwrap_or_else(|_| EnvFilter::new("warn"));
+    tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .without_time()
+        .with_target(false)
+        .init();
+}
