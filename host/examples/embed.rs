@@ -1,5 +1,6 @@
 //! A host app: loads the plugin, runs a pipeline on a local Modal, prints events.
 //! `cargo run -p flavor-host --example embed`
+#![allow(clippy::print_stdout, reason = "a program, not the library")]
 
 use flavor_host::contract::{ExecutionMode, Pipeline, Resources, Retry, Step};
 use flavor_host::credentials::{Secret, modal::TokenPair};

@@ -22,11 +22,13 @@ impl Local {
     /// Starts it. Every sandbox finds the given files in its directory, at the
     /// same relative paths that they have next to the pipeline file.
     pub(crate) async fn start(run: &RunDir, files: LocalFiles) -> Result<Self, Failure> {
-        let mut options = Options::default();
-        options.state = State::Removed(run.local());
-        options.prepare = Some(Arc::new(move |sandbox: &PrepareSandbox<'_>| {
-            files.copy_to(sandbox.directory)
-        }));
+        let options = Options {
+            state: State::Removed(run.local()),
+            prepare: Some(Arc::new(move |sandbox: &PrepareSandbox<'_>| {
+                files.copy_to(sandbox.directory)
+            })),
+            ..Options::default()
+        };
         let server = Server::start(options).await.map_err(|error| {
             Failure::new(
                 Exit::Failed,
@@ -61,8 +63,10 @@ pub(crate) async fn end_leftovers(state: &StateDir) {
         }
         // Whoever holds the lock still looks after its own.
         if let Ok(Some(_lock)) = directory.try_lock() {
-            let mut options = Options::default();
-            options.state = State::Removed(directory.local());
+            let options = Options {
+                state: State::Removed(directory.local()),
+                ..Options::default()
+            };
             match Server::start(options).await {
                 Ok(server) => server.shutdown().await,
                 Err(error) => tracing::warn!("what run {run} left behind cannot be ended: {error}"),

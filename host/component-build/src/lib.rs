@@ -45,10 +45,8 @@ impl Component<'_> {
     pub fn build(&self) -> Result<PathBuf, BuildError> {
         let workspace = workspace_root()?;
         for source in self.sources.iter().copied().chain(BUILD_INPUTS) {
-            println!(
-                "cargo:rerun-if-changed={}",
-                workspace.join(source).display()
-            );
+            let source = workspace.join(source);
+            tell_cargo(format_args!("rerun-if-changed={}", source.display()));
         }
         ensure_target(&workspace)?;
         let target_dir = outer_target_dir()?.join(self.target_dir_name());
@@ -164,7 +162,7 @@ impl BuildError {
     /// escaped line breaks.
     pub fn report(&self) {
         for line in self.to_string().lines() {
-            println!("cargo::error={line}");
+            tell_cargo(format_args!("error={line}"));
         }
     }
 }
@@ -195,7 +193,7 @@ fn outer_target_dir() -> Result<PathBuf, BuildError> {
 
 /// Installs the wasm target unless it is there.
 fn ensure_target(workspace: &Path) -> Result<(), BuildError> {
-    println!("cargo:rerun-if-env-changed=CARGO_NET_OFFLINE");
+    tell_cargo(format_args!("rerun-if-env-changed=CARGO_NET_OFFLINE"));
     if target_is_installed() {
         return Ok(());
     }
@@ -282,6 +280,11 @@ fn leaked_variables() -> Vec<OsString> {
                     .any(|prefix| name.starts_with(prefix))
         })
         .collect()
+}
+
+#[allow(clippy::print_stdout, reason = "the way build scripts talk to cargo")]
+fn tell_cargo(instruction: fmt::Arguments<'_>) {
+    println!("cargo::{instruction}");
 }
 
 fn required_var(name: &'static str) -> Result<OsString, BuildError> {

@@ -22,12 +22,12 @@ pub fn conceal(mut document: Value) -> Concealed {
     let mut taken = Vec::new();
     if let Value::Object(fields) = &mut document {
         for key in KEYS {
-            if let Some(Value::String(text)) = fields.get_mut(key) {
-                if !text.trim().is_empty() {
-                    let opaque = format!("credential:{}", taken.len());
-                    let secret = std::mem::replace(text, opaque);
-                    taken.push((key.to_owned(), Secret::new(secret)));
-                }
+            if let Some(Value::String(text)) = fields.get_mut(key)
+                && !text.trim().is_empty()
+            {
+                let opaque = format!("credential:{}", taken.len());
+                let secret = std::mem::replace(text, opaque);
+                taken.push((key.to_owned(), Secret::new(secret)));
             }
         }
     }

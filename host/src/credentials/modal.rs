@@ -189,11 +189,11 @@ impl Surroundings {
                 found: "MODAL_TOKEN_SECRET",
                 missing: "MODAL_TOKEN_ID",
             }),
-            (None, None) => self.from_file(),
+            (None, None) => self.active_pair(),
         }
     }
 
-    fn from_file(&self) -> Result<(TokenPair, Source), TokenError> {
+    fn active_pair(&self) -> Result<(TokenPair, Source), TokenError> {
         let missing = || TokenError::Missing {
             file: self.config_file.clone(),
         };

@@ -60,13 +60,12 @@ impl Body for RequestBody {
     ) -> Poll<Option<Result<Frame<Bytes>, Error>>> {
         let body = self.body.get_mut().unwrap_or_else(PoisonError::into_inner);
         let frame = std::task::ready!(Pin::new(body).poll_frame(cx));
-        if let Some(Ok(frame)) = &frame {
-            if let Some(data) = frame.data_ref() {
-                if let Err(refusal) = self.charge(data.len() as u64) {
-                    tracing::warn!("{refusal}");
-                    return Poll::Ready(Some(Err(Error::HttpRequestBodySize(None))));
-                }
-            }
+        if let Some(Ok(frame)) = &frame
+            && let Some(data) = frame.data_ref()
+            && let Err(refusal) = self.charge(data.len() as u64)
+        {
+            tracing::warn!("{refusal}");
+            return Poll::Ready(Some(Err(Error::HttpRequestBodySize(None))));
         }
         Poll::Ready(frame)
     }

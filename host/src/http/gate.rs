@@ -220,11 +220,11 @@ impl Shared {
         let mut results = policy.learn(permit, exchange);
         let is_full =
             |result: &Result<_, LearnError>| matches!(result, Err(LearnError::Full { .. }));
-        if results.iter().any(is_full) {
-            if let Some(oldest) = learned.pop_front() {
-                policy.forget(&oldest);
-                results = policy.learn(permit, exchange);
-            }
+        if results.iter().any(is_full)
+            && let Some(oldest) = learned.pop_front()
+        {
+            policy.forget(&oldest);
+            results = policy.learn(permit, exchange);
         }
         for result in results {
             match result {

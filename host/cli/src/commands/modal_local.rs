@@ -10,14 +10,16 @@ pub(crate) async fn serve(args: ModalLocalArgs) -> Result<Exit, Failure> {
     let mut interrupts = Interrupts::listen()?;
     let credentials = credentials()?;
     let made_up = credentials.is_none();
-    let mut options = Options::default();
-    options.listen = args.listen;
-    options.allow_remote = args.allow_remote;
-    options.credentials = credentials;
-    options.state = args.state.map_or(State::Temporary, State::Kept);
+    let options = Options {
+        listen: args.listen,
+        allow_remote: args.allow_remote,
+        credentials,
+        state: args.state.map_or(State::Temporary, State::Kept),
+        ..Options::default()
+    };
     let server = Server::start(options)
         .await
-        .map_err(|error| Failure::new(exit(&error), error))?;
+        .map_err(failure)?;
     if made_up {
         let credentials = server.credentials();
         terminal::complain(&format!("export MODAL_TOKEN_ID={}", credentials.token_id));
@@ -51,9 +53,11 @@ fn credentials() -> Result<Option<Credentials>, Failure> {
     }
 }
 
-fn exit(error: &modal_local::Error) -> Exit {
+fn failure(error: modal_local::Error) -> Failure {
     match error {
-        modal_local::Error::RemoteAddress(_) => Exit::BadInput,
-        _ => Exit::Failed,
+        modal_local::Error::RemoteAddress(_) => {
+            Failure::bad_input(format!("{error} with --allow-remote"))
+        }
+        error => Failure::new(Exit::Failed, error),
     }
 }
