@@ -237,9 +237,25 @@ fn install_command() -> String {
     }
 }
 
-/// Cargo tells build scripts about `--offline` in this variable.
+/// Whether the outer cargo is to stay off the network. Cargo tells build scripts
+/// about the variable; about the flag it does not, so its command line is read.
 fn is_offline() -> bool {
     env::var_os("CARGO_NET_OFFLINE").is_some_and(|value| value == "true" || value == "1")
+        || outer_command_line().any(|argument| argument == b"--offline")
+}
+
+/// The arguments of the outer cargo, which is the parent of a build script. What
+/// follows `--` is for somebody else. Empty where the system does not tell.
+fn outer_command_line() -> impl Iterator<Item = Vec<u8>> {
+    let file = format!("/proc/{}/cmdline", std::os::unix::process::parent_id());
+    let arguments = fs::read(file).unwrap_or_default();
+    let arguments: Vec<Vec<u8>> = arguments
+        .split(|byte| *byte == 0)
+        .map(<[u8]>::to_vec)
+        .collect();
+    arguments
+        .into_iter()
+        .take_while(|argument| argument != b"--")
 }
 
 /// Variables of the outer build that would change the inner one: flags for the
