@@ -3,6 +3,14 @@
 //!
 //! The plugin asks a server that always answers "still running": one question
 //! after the other, without a pause. Run with `cargo bench --bench grpc_call`.
+#![allow(
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::print_stdout,
+    clippy::unwrap_used,
+    reason = "a measurement that cannot be made fails by panicking, and prints its result"
+)]
 
 use bytes::Bytes;
 use flavor_host::contract::{Event, ExecutionMode, Pipeline, Resources, Retry, Step};

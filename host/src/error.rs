@@ -1,6 +1,7 @@
 //! What can go wrong between a host app and a plugin.
 
 use crate::contract;
+use crate::limits::CRASH_TEXT;
 use std::fmt;
 use std::time::Duration;
 
@@ -34,6 +35,32 @@ pub enum Error {
     /// The plugin ended a run without saying how it ended. Its instance is gone.
     #[error("the plugin ended the run without a result")]
     NoResult,
+    /// The plugin said something that the contract does not allow. Its instance
+    /// is gone.
+    #[error("the plugin broke the contract: {what}")]
+    BrokenContract {
+        /// What it said.
+        what: String,
+    },
+}
+
+impl Error {
+    /// A crash, in the engine's words.
+    pub(crate) fn trapped(message: &str) -> Self {
+        // Names of functions are the guest's to choose.
+        let mut shown = String::new();
+        for c in message.chars() {
+            if shown.len() >= CRASH_TEXT {
+                shown.push('…');
+                break;
+            }
+            match c.is_control() && c != '\n' {
+                true => shown.extend(c.escape_default()),
+                false => shown.push(c),
+            }
+        }
+        Self::Trapped { message: shown }
+    }
 }
 
 /// Why a component is not a plugin that this host can run.
@@ -99,5 +126,24 @@ impl fmt::Display for Described<'_> {
             Error::Unsupported(what) => write!(f, "{what}"),
             Error::Internal(what) => write!(f, "defect of the plugin: {what}"),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Error;
+    use crate::limits::CRASH_TEXT;
+
+    #[test]
+    fn what_the_engine_says_is_cut_and_fit_to_print() {
+        let error = Error::trapped("unreachable\n  at \u{1b}[2Jevil");
+        assert_eq!(
+            error.to_string(),
+            "the plugin crashed: unreachable\n  at \\u{1b}[2Jevil"
+        );
+        let Error::Trapped { message } = Error::trapped(&"ä".repeat(100_000)) else {
+            panic!("no crash");
+        };
+        assert!(message.len() <= CRASH_TEXT + "ä…".len());
     }
 }

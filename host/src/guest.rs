@@ -1,11 +1,12 @@
 //! What the host keeps for one plugin instance.
 
+use crate::credentials::Credentials;
 use crate::credentials::modal::TokenPair;
-use crate::credentials::{Credentials, Secret};
-use crate::http::{Gate, GateOptions};
+use crate::http::{Gate, GateOptions, Resolver};
 use crate::limits::Limits;
+use crate::log::GuestLog;
 use crate::redact::Redactor;
-use crate::store::RunStore;
+use crate::store::OwnRun;
 use flavor_policy::Policy;
 use std::sync::Arc;
 use std::time::Duration;
@@ -24,36 +25,38 @@ pub(crate) struct GuestState {
     http: WasiHttpCtx,
     pub(crate) gate: Gate,
     pub(crate) store_limits: StoreLimits,
-    pub(crate) run_store: Option<Arc<dyn RunStore>>,
+    pub(crate) run: Option<Arc<OwnRun>>,
     pub(crate) forwardable: Option<TokenPair>,
-    pub(crate) redactor: Redactor,
-    pub(crate) log: LogBudget,
+    pub(crate) log: Arc<GuestLog>,
 }
 
 /// What an instance may reach.
 pub(crate) struct Grants {
     /// The network.
     pub(crate) gate: Gate,
-    /// The run store; none for instances that only compute.
-    pub(crate) run_store: Option<Arc<dyn RunStore>>,
+    /// The run in the run store; none for instances that only compute.
+    pub(crate) run: Option<OwnRun>,
     /// The credentials, for handing on; none unless that was granted.
     pub(crate) forwardable: Option<TokenPair>,
-    /// Texts that must not appear in logs and errors.
-    pub(crate) secrets: Vec<Secret>,
+    /// The log.
+    pub(crate) log: Arc<GuestLog>,
 }
 
 impl Grants {
-    /// Nothing at all.
-    pub(crate) fn nothing() -> Self {
+    /// Nothing but a log.
+    pub(crate) fn nothing(limits: &Limits, resolver: Arc<dyn Resolver>) -> Self {
+        let log = Arc::new(GuestLog::new(Redactor::default(), limits));
         Self {
             gate: Gate::new(GateOptions {
                 policy: Policy::new([]),
                 limits: flavor_policy::Limits::default(),
                 credentials: Credentials::default(),
+                resolver,
+                log: Arc::clone(&log),
             }),
-            run_store: None,
+            run: None,
             forwardable: None,
-            secrets: Vec::new(),
+            log,
         }
     }
 }
@@ -83,13 +86,9 @@ impl GuestState {
                 .instances(limits.instances)
                 .trap_on_grow_failure(false)
                 .build(),
-            run_store: grants.run_store,
+            run: grants.run.map(Arc::new),
             forwardable: grants.forwardable,
-            redactor: Redactor::new(grants.secrets),
-            log: LogBudget {
-                line: limits.log_line_bytes,
-                left: limits.log_bytes,
-            },
+            log: grants.log,
         }
     }
 }
@@ -111,13 +110,6 @@ impl WasiHttpView for GuestState {
             hooks: &mut self.gate,
         }
     }
-}
-
-/// How much an instance may still write to the log, in bytes.
-#[derive(Debug)]
-pub(crate) struct LogBudget {
-    pub(crate) line: usize,
-    pub(crate) left: usize,
 }
 
 /// Time as tokio has it: real, or paused by a test.

@@ -6,6 +6,7 @@ use crate::digest::Digest;
 use crate::engine::{self, CompiledCache, Ticker};
 use crate::error::{Error, LoadError};
 use crate::guest::{Grants, GuestState};
+use crate::http::{Resolver, SystemResolver};
 use crate::imports;
 use crate::instance::Instance;
 use crate::limits::Limits;
@@ -27,13 +28,25 @@ struct Shared {
     ticker: Ticker,
     cache: Option<CompiledCache>,
     limits: Limits,
+    resolver: Arc<dyn Resolver>,
 }
 
 /// Settings of a host.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct HostBuilder {
     cache: Option<PathBuf>,
     limits: Limits,
+    resolver: Arc<dyn Resolver>,
+}
+
+impl Default for HostBuilder {
+    fn default() -> Self {
+        Self {
+            cache: None,
+            limits: Limits::default(),
+            resolver: Arc::new(SystemResolver),
+        }
+    }
 }
 
 impl HostBuilder {
@@ -50,6 +63,14 @@ impl HostBuilder {
     #[must_use]
     pub fn limits(mut self, limits: Limits) -> Self {
         self.limits = limits;
+        self
+    }
+
+    /// Looks names up elsewhere than the system does. Every address is judged
+    /// by the policy nevertheless.
+    #[must_use]
+    pub fn resolver(mut self, resolver: Arc<dyn Resolver>) -> Self {
+        self.resolver = resolver;
         self
     }
 
@@ -74,6 +95,7 @@ impl HostBuilder {
                 linker,
                 cache,
                 limits: self.limits,
+                resolver: self.resolver,
             }),
         })
     }
@@ -97,6 +119,11 @@ impl Host {
     /// The limits that its plugins live under.
     pub fn limits(&self) -> &Limits {
         &self.shared.limits
+    }
+
+    /// Where names are looked up for its plugins.
+    pub(crate) fn resolver(&self) -> Arc<dyn Resolver> {
+        Arc::clone(&self.shared.resolver)
     }
 
     /// Loads a plugin: from the cache, or by compiling it, which takes up to a
@@ -207,7 +234,8 @@ impl Plugin {
         ) -> wasmtime::Result<Result<T, contract::Error>>,
     ) -> Result<T, Error> {
         let limits = self.host.limits();
-        let mut instance = self.instantiate(Grants::nothing()).await?;
+        let grants = Grants::nothing(limits, self.host.resolver());
+        let mut instance = self.instantiate(grants).await?;
         Ok(instance.call(limits.call_time, call).await??)
     }
 

@@ -5,15 +5,17 @@ use crate::contract::bindings::Flavor;
 use crate::contract::bindings::zenml::flavor::{credentials, log, run_store, types};
 use crate::contract::{Change, Claim, CredentialPair, Refusal, StopMode, StoreError};
 use crate::guest::GuestState;
-use crate::store::RunStore;
+use crate::store::OwnRun;
 use std::sync::Arc;
 use wasmtime::Result;
-use wasmtime::component::{Accessor, HasData, Linker, ResourceTable};
+use wasmtime::component::{Accessor, HasData, Linker, Resource, ResourceTable};
 use wasmtime_wasi::cli::{WasiCli, WasiCliView as _};
 use wasmtime_wasi::clocks::{WasiClocks, WasiClocksView as _};
 use wasmtime_wasi::p2::bindings::{cli, clocks, random};
 use wasmtime_wasi::random::WasiRandom;
 use wasmtime_wasi::{WasiView as _, p3};
+use wasmtime_wasi_io::bindings::wasi::io::{self, poll};
+use wasmtime_wasi_io::poll::DynPollable;
 
 /// Marks the contract's own imports in the linker.
 pub(crate) struct Contract;
@@ -36,12 +38,11 @@ pub(crate) fn link(linker: &mut Linker<GuestState>) -> Result<()> {
 }
 
 /// What Rust's standard library links by itself. There are no arguments, no
-/// variables and no input; output goes nowhere; `exit` ends the instance.
+/// variables and no input; output goes nowhere; `exit` and waiting end the
+/// instance.
 fn link_standard_library(linker: &mut Linker<GuestState>) -> Result<()> {
-    use wasmtime_wasi_io::bindings::wasi::io;
-
     io::error::add_to_linker::<_, Streams>(linker, |state| state.ctx().table)?;
-    io::poll::add_to_linker::<_, Streams>(linker, |state| state.ctx().table)?;
+    poll::add_to_linker::<_, NoWaiting>(linker, |state| NoWaiting(state.ctx().table))?;
     io::streams::add_to_linker::<_, Streams>(linker, |state| state.ctx().table)?;
     clocks::monotonic_clock::add_to_linker::<_, WasiClocks>(linker, GuestState::clocks)?;
     clocks::wall_clock::add_to_linker::<_, WasiClocks>(linker, GuestState::clocks)?;
@@ -61,6 +62,42 @@ fn link_standard_library(linker: &mut Linker<GuestState>) -> Result<()> {
     Ok(())
 }
 
+/// WASI 0.2's way of waiting, which holds up all of an instance: a guest that
+/// waits there neither ends its sandboxes nor hears that it should.
+struct NoWaiting<'t>(&'t mut ResourceTable);
+
+impl HasData for NoWaiting<'static> {
+    type Data<'a> = NoWaiting<'a>;
+}
+
+impl NoWaiting<'_> {
+    fn refuse<T>() -> Result<T> {
+        Err(wasmtime::Error::msg(
+            "a plugin that waits must do so asynchronously, with WASI 0.3",
+        ))
+    }
+}
+
+impl poll::Host for NoWaiting<'_> {
+    async fn poll(&mut self, _: Vec<Resource<DynPollable>>) -> Result<Vec<u32>> {
+        Self::refuse()
+    }
+}
+
+impl poll::HostPollable for NoWaiting<'_> {
+    async fn ready(&mut self, pollable: Resource<DynPollable>) -> Result<bool> {
+        poll::HostPollable::ready(self.0, pollable).await
+    }
+
+    async fn block(&mut self, _: Resource<DynPollable>) -> Result<()> {
+        Self::refuse()
+    }
+
+    fn drop(&mut self, pollable: Resource<DynPollable>) -> Result<()> {
+        poll::HostPollable::drop(self.0, pollable)
+    }
+}
+
 /// Marks WASI's streams in the linker.
 struct Streams;
 
@@ -72,24 +109,7 @@ impl types::Host for &mut GuestState {}
 
 impl log::Host for &mut GuestState {
     fn emit(&mut self, level: log::Level, message: String) {
-        let Some(left) = self.log.left.checked_sub(message.len()) else {
-            return;
-        };
-        self.log.left = left;
-        let mut message = self.redactor.redact(message);
-        if message.len() > self.log.line {
-            let end = message.floor_char_boundary(self.log.line);
-            message.truncate(end);
-            message.push('…');
-        }
-        let message = message.escape_debug();
-        match level {
-            log::Level::Trace => tracing::trace!(target: "plugin", "{message}"),
-            log::Level::Debug => tracing::debug!(target: "plugin", "{message}"),
-            log::Level::Info => tracing::info!(target: "plugin", "{message}"),
-            log::Level::Warn => tracing::warn!(target: "plugin", "{message}"),
-            log::Level::Error => tracing::error!(target: "plugin", "{message}"),
-        }
+        self.log.emit(level, message);
     }
 }
 
@@ -112,7 +132,7 @@ impl run_store::Host for &mut GuestState {}
 
 impl run_store::HostWithStore<GuestState> for Contract {
     async fn open(accessor: &Accessor<GuestState, Self>, run: String) -> Result<Claim, StoreError> {
-        store_of(accessor)?.open(&run).await
+        run_of(accessor)?.open(&run).await
     }
 
     async fn commit(
@@ -121,7 +141,7 @@ impl run_store::HostWithStore<GuestState> for Contract {
         epoch: u64,
         changes: Vec<Change>,
     ) -> Result<(), StoreError> {
-        store_of(accessor)?.commit(&run, epoch, changes).await
+        run_of(accessor)?.commit(&run, epoch, changes).await
     }
 
     async fn wait_for_stop(
@@ -129,15 +149,15 @@ impl run_store::HostWithStore<GuestState> for Contract {
         run: String,
         known: Option<StopMode>,
     ) -> Result<StopMode, StoreError> {
-        store_of(accessor)?.wait_for_stop(&run, known).await
+        run_of(accessor)?.wait_for_stop(&run, known).await
     }
 }
 
-fn store_of(accessor: &Accessor<GuestState, Contract>) -> Result<Arc<dyn RunStore>, StoreError> {
+fn run_of(accessor: &Accessor<GuestState, Contract>) -> Result<Arc<OwnRun>, StoreError> {
     accessor.with(|mut access| {
         let state: &mut GuestState = access.get();
         state
-            .run_store
+            .run
             .clone()
             .ok_or_else(|| StoreError::Unavailable("there is no run store here".to_owned()))
     })

@@ -3,11 +3,12 @@
 use crate::contract::bindings::{Flavor as Bindings, FlavorPre};
 use crate::engine::{CpuMeter, Ticking};
 use crate::error::Error;
+use crate::events::Malformed;
 use crate::guest::GuestState;
 use crate::limits::Limits;
 use std::time::Duration;
-use wasmtime::Store;
 use wasmtime::component::Accessor;
+use wasmtime::{Engine, Store};
 
 /// An instance. It serves one run, session or call; after anything but a result
 /// it must not be used again.
@@ -26,12 +27,8 @@ impl Instance {
         limits: &Limits,
         ticking: Ticking,
     ) -> Result<Self, Error> {
-        let mut store = Store::new(pre.engine(), state);
-        store.limiter(|state| &mut state.store_limits);
-        store.set_hostcall_fuel(limits.call_bytes);
-        store.set_max_component_handles(limits.handles);
         let meter = CpuMeter::new(limits.cpu_between_returns);
-        meter.govern(&mut store);
+        let mut store = limited(pre.engine(), state, limits, &meter);
         let cpu_limit = limits.cpu_between_returns;
         let bindings = {
             let work = meter.metered(pre.instantiate_async(&mut store));
@@ -75,6 +72,21 @@ impl Instance {
     }
 }
 
+/// A store under these limits.
+fn limited(
+    engine: &Engine,
+    state: GuestState,
+    limits: &Limits,
+    meter: &CpuMeter,
+) -> Store<GuestState> {
+    let mut store = Store::new(engine, state);
+    store.limiter(|state| &mut state.store_limits);
+    store.set_hostcall_fuel(limits.call_bytes);
+    store.set_max_component_handles(limits.handles);
+    meter.govern(&mut store);
+    store
+}
+
 /// Time limits stand around all work of a store: a timeout within it does not
 /// stop a guest that spins.
 async fn within<T>(limit: Duration, work: impl Future<Output = T>) -> Result<T, Error> {
@@ -84,10 +96,109 @@ async fn within<T>(limit: Duration, work: impl Future<Output = T>) -> Result<T, 
 }
 
 fn explain(meter: &CpuMeter, limit: Duration, error: &wasmtime::Error) -> Error {
-    match meter.exceeded() {
-        true => Error::Spinning { limit },
-        false => Error::Trapped {
-            message: format!("{error:#}"),
+    match (meter.exceeded(), error.downcast_ref::<Malformed>()) {
+        (true, _) => Error::Spinning { limit },
+        (false, Some(malformed)) => Error::BrokenContract {
+            what: malformed.to_string(),
         },
+        (false, None) => Error::trapped(&format!("{error:#}")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::limited;
+    use crate::engine::{self, CpuMeter};
+    use crate::guest::{Grants, GuestState};
+    use crate::http::SystemResolver;
+    use crate::limits::Limits;
+    use std::sync::Arc;
+    use wasmtime::Engine;
+    use wasmtime::component::{Component, Linker};
+
+    /// Instantiates a component of core modules, each made of these lines and
+    /// as often as it says.
+    async fn instantiate(modules: &[(usize, &str)]) -> wasmtime::Result<()> {
+        let limits = Limits {
+            memory_bytes: 1024 * 1024,
+            memories: 3,
+            tables: 3,
+            table_elements: 1000,
+            instances: 5,
+            ..Limits::default()
+        };
+        let mut text = String::from("(component");
+        for (number, (times, lines)) in modules.iter().enumerate() {
+            text += &format!("(core module $m{number} {lines})");
+            text += &format!("(core instance (instantiate $m{number}))").repeat(*times);
+        }
+        text.push(')');
+        let engine = Engine::new(&engine::config())?;
+        let component = Component::new(&engine, wat::parse_str(&text)?)?;
+        let grants = Grants::nothing(&limits, Arc::new(SystemResolver));
+        let state = GuestState::new(grants, &limits);
+        let meter = CpuMeter::new(limits.cpu_between_returns);
+        let mut store = limited(&engine, state, &limits, &meter);
+        let linker = Linker::new(&engine);
+        linker.instantiate_async(&mut store, &component).await?;
+        Ok(())
+    }
+
+    #[tokio::test]
+    async fn memories_tables_and_instances_are_bounded() {
+        for (fits, modules) in [
+            (true, (1, "(memory 16)")),
+            (false, (1, "(memory 17)")),
+            (false, (1, "(memory 65536)")),
+            (false, (1, "(memory i64 0x1000000000000)")),
+            (true, (3, "(memory 16)")),
+            (false, (4, "(memory 0)")),
+            (false, (1, "(memory 0) (memory 0) (memory 0) (memory 0)")),
+            (true, (1, "(table 1000 funcref)")),
+            (false, (1, "(table 1001 funcref)")),
+            (false, (1, "(table 1 funcref) (table 0xffffffff externref)")),
+            (true, (3, "(table 1000 externref)")),
+            (false, (4, "(table 0 externref)")),
+            (true, (5, "")),
+            (false, (6, "")),
+        ] {
+            let result = instantiate(&[modules]).await;
+            assert_eq!(result.is_ok(), fits, "{modules:?}: {result:?}");
+        }
+    }
+
+    #[tokio::test]
+    async fn growing_beyond_the_bounds_fails() {
+        let grows = |what: &str, by: u32, to: i32| {
+            format!(
+                "(memory 1) (table 1 funcref)
+                 (func $f (if (i32.ne ({what} (i32.const {by})) (i32.const {to})) (then unreachable)))
+                 (start $f)"
+            )
+        };
+        for (what, by, to) in [
+            ("memory.grow", 15, 1),
+            ("memory.grow", 16, -1),
+            ("memory.grow", 65_535, -1),
+            ("table.grow 0 (ref.null func)", 999, 1),
+            ("table.grow 0 (ref.null func)", 1000, -1),
+            ("table.grow 0 (ref.null func)", u32::MAX, -1),
+        ] {
+            let result = instantiate(&[(1, &grows(what, by, to))]).await;
+            assert!(result.is_ok(), "{what} {by}: {result:?}");
+        }
+    }
+
+    #[tokio::test]
+    async fn what_no_plugin_needs_is_not_there() {
+        for lines in [
+            "(type (struct (field i32)))",
+            "(type (array (mut i8)))",
+            "(tag (param i32))",
+            "(memory 1 1 shared)",
+        ] {
+            let result = instantiate(&[(1, lines)]).await;
+            assert!(result.is_err(), "{lines}");
+        }
     }
 }

@@ -37,8 +37,8 @@
 //! - **Instances.** Each run has an instance of its own, each other call too. An
 //!   instance that trapped, overran a limit or was cut off is never used again.
 //! - **Dropping** a [`Run`] stops it by force in the background, for at most ten
-//!   seconds. Dropping the stream of events by not reading it holds the plugin up once
-//!   [`Limits::events_waiting`] is reached: read, or drop.
+//!   seconds; so does giving up [`Plugin::run`] while it starts. Not reading events
+//!   holds the plugin up once [`Limits::events_waiting`] is reached: read, or drop.
 //! - **Errors.** [`Error::Plugin`] carries the contract's typed error: bad input, a
 //!   refusal of the policy, the service's own status, an unreachable service, a lost
 //!   store. Of these only `Unreachable` and service errors may go away by themselves.
@@ -52,12 +52,14 @@ pub mod credentials;
 mod digest;
 mod engine;
 mod error;
+mod events;
 mod guest;
 mod host;
 mod http;
 mod imports;
 mod instance;
 mod limits;
+mod log;
 pub mod outputs;
 mod redact;
 mod run;
@@ -69,6 +71,7 @@ pub use digest::Digest;
 pub use error::{Error, LoadError};
 pub use flavor_policy as policy;
 pub use host::{Host, HostBuilder, Plugin};
+pub use http::{Resolved, Resolver, SystemResolver};
 pub use limits::Limits;
 pub use run::{Run, RunRequest, StartError};
 pub use target::{MODAL_URL, Target, TargetError};

@@ -41,9 +41,12 @@ pub struct Limits {
     pub handles: usize,
     /// Host resources that an instance holds at one time.
     ///
-    /// Default 32,768: a request under way takes about five.
+    /// Default 8,192: a request under way takes about five. With header fields
+    /// in all of them ([`Self::header_bytes`]) they take 512 MiB, as much as a
+    /// linear memory.
     pub resources: usize,
-    /// What one call from the guest may make the host copy, in bytes.
+    /// What one call from the guest may make the host copy, in bytes, and what
+    /// may be on its way to the run store at one time.
     ///
     /// Default 64 MiB: recording the end of 100,000 steps at once.
     pub call_bytes: usize,
@@ -53,7 +56,9 @@ pub struct Limits {
     pub random_bytes: u64,
     /// Header fields of one request or response, as held in memory, in bytes.
     ///
-    /// Default 128 KiB: HTTP servers stop at 8 to 16 KiB on the wire.
+    /// Default 64 KiB: what a request may send
+    /// ([`request_header_bytes`](flavor_policy::Limits::request_header_bytes))
+    /// takes about twice that in memory.
     pub header_bytes: usize,
     /// CPU that a guest may use before it returns to the host.
     ///
@@ -72,11 +77,20 @@ pub struct Limits {
     ///
     /// Default 1,024: beyond it the plugin is held up, not the memory filled.
     pub events_waiting: usize,
+    /// Events that wait for a reader, in bytes; one batch more can be on its way.
+    ///
+    /// Default 8 MiB: a second of the output of a busy pipeline.
+    pub event_bytes_waiting: usize,
+    /// Everything that a run records in the run store, in bytes.
+    ///
+    /// Default 512 MiB: 100,000 steps with ten attempts each take about that.
+    pub record_bytes: u64,
     /// One line of a guest's log, in bytes; the rest is cut off.
     ///
     /// Default 8 KiB.
     pub log_line_bytes: usize,
-    /// All lines of a guest's log together, in bytes; later ones are dropped.
+    /// All lines of a guest's log together, in bytes, and those that the host
+    /// writes about it; later ones are dropped.
     ///
     /// Default 16 MiB.
     pub log_bytes: usize,
@@ -103,14 +117,16 @@ impl Default for Limits {
             tables: 16,
             instances: 64,
             handles: 65_536,
-            resources: 32_768,
+            resources: 8_192,
             call_bytes: 64 * MIB,
             random_bytes: 64 * 1024,
-            header_bytes: 128 * KIB,
+            header_bytes: 64 * KIB,
             cpu_between_returns: Duration::from_secs(5),
             call_time: Duration::from_secs(30),
             start_time: Duration::from_secs(60),
             events_waiting: 1024,
+            event_bytes_waiting: 8 * MIB,
+            record_bytes: 512 * 1024 * 1024,
             log_line_bytes: 8 * KIB,
             log_bytes: 16 * MIB,
             step_output_bytes: 64 * 1024 * 1024,
@@ -139,12 +155,39 @@ pub(crate) const KEEP_ALIVE: (Duration, Duration) =
 /// hold.
 pub(crate) const WINDOWS: (u32, u32) = (1024 * 1024, 16 * 1024 * 1024);
 
+/// One piece of a request's body on its way out of a guest, in bytes: a frame of
+/// HTTP/2. Each request holds about two of them, those that wait in line too.
+pub(crate) const REQUEST_PIECE: usize = 16 * 1024;
+
+/// Pieces of an answer's body in a row that have nothing in them. They cost a
+/// server next to nothing, and honest ones send one now and then.
+pub(crate) const EMPTY_PIECES: u32 = 100;
+
+/// What a line of the log costs besides its text, in bytes: time, level and
+/// origin, as they are usually written.
+pub(crate) const LOG_LINE_OVERHEAD: usize = 64;
+
+/// What the engine says about a crash, in bytes: its message and the innermost
+/// functions, whose names are the guest's to choose.
+pub(crate) const CRASH_TEXT: usize = 4 * 1024;
+
+/// Calls to the run store that an instance has under way; more wait in line.
+/// Each holds a thread for blocking work, of which a runtime has some hundred.
+pub(crate) const STORE_CALLS: usize = 8;
+
+/// Questions for a stop that an instance has under way; more wait in line. A
+/// plugin needs one, and each of them reads the store all the time.
+pub(crate) const STOP_QUESTIONS: usize = 4;
+
 /// How often the run store is asked whether another process wants to stop a run.
 /// The question reads one page that is in memory.
 pub(crate) const STOP_POLL: Duration = Duration::from_millis(100);
 
 /// How long a write waits for another process that writes to the run store.
 pub(crate) const STORE_BUSY: Duration = Duration::from_secs(5);
+
+/// Pause between two tries to open a run store that others are creating.
+pub(crate) const STORE_BUSY_PAUSE: Duration = Duration::from_millis(10);
 
 /// Events that are taken from a plugin in one go.
 pub(crate) const EVENT_BATCH: usize = 128;

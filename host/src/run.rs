@@ -1,31 +1,28 @@
 //! Runs a pipeline through a plugin.
 
 use crate::contract::{
-    Context, Event, Pipeline, RegistryCredentials, RunFinished, RunStatus, Service, StopMode,
+    self, Context, Event, Pipeline, RegistryCredentials, RunFinished, RunStatus, Service, StopMode,
     StoreError,
 };
-use crate::credentials::modal::TokenPair;
+use crate::credentials::modal::{TokenError, TokenPair};
 use crate::credentials::{Concealed, Credentials, Secret, conceal};
 use crate::error::Error;
-use crate::guest::{Grants, GuestState};
+use crate::events::{self, EventConsumer, EventReader, EventsEnd};
+use crate::guest::Grants;
 use crate::host::Plugin;
 use crate::http::{Gate, GateOptions};
 use crate::instance::Instance;
-use crate::limits::{DROPPED_RUN, EVENT_BATCH};
+use crate::limits::DROPPED_RUN;
+use crate::log::GuestLog;
 use crate::redact::Redactor;
-use crate::store::{NewRun, RunStore};
+use crate::store::{NewRun, OwnRun, RunStore};
 use crate::target::{Target, TargetError};
 use flavor_policy::Refusal;
 use serde_json::{Map, Value};
-use std::collections::VecDeque;
-use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context as TaskContext, Poll};
-use tokio::sync::{mpsc, oneshot};
+use std::time::Duration;
+use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
-use tokio_util::sync::PollSender;
-use wasmtime::StoreContextMut;
-use wasmtime::component::{Source, StreamConsumer, StreamResult};
 
 /// What is to be run, where, and with what.
 #[derive(Clone)]
@@ -96,6 +93,9 @@ pub enum StartError {
     /// The target is unusable.
     #[error(transparent)]
     Target(#[from] TargetError),
+    /// The credentials in the configuration are unusable.
+    #[error(transparent)]
+    Credentials(#[from] TokenError),
 }
 
 /// A run under way. Read its events until there are none, or call
@@ -104,14 +104,38 @@ pub enum StartError {
 /// Dropping it stops the run by force, in the background, for at most ten
 /// seconds; that needs the runtime it was started on.
 pub struct Run {
-    id: String,
-    store: Arc<dyn RunStore>,
-    events: mpsc::Receiver<Vec<Event>>,
-    waiting: VecDeque<Event>,
+    record: Arc<Record>,
+    events: EventReader,
     finished: Option<RunFinished>,
     task: Option<JoinHandle<Result<(), Error>>>,
+}
+
+/// What it takes to say how a run ended when its plugin cannot.
+struct Record {
+    id: String,
+    store: Arc<dyn RunStore>,
     gate: Gate,
     redactor: Redactor,
+}
+
+impl Record {
+    /// Records a run as failed, and gives the error as it may be shown.
+    async fn failed(&self, error: Error) -> Error {
+        let error = match error {
+            Error::Plugin(error) => {
+                let error = with_refusal(error, self.gate.last_refusal());
+                Error::Plugin(self.redactor.error(error))
+            }
+            Error::Trapped { message } => Error::Trapped {
+                message: self.redactor.redact(message),
+            },
+            same => same,
+        };
+        let reason = Some(error.to_string());
+        // The error itself is what the caller has to hear about.
+        let _ = self.store.end(&self.id, RunStatus::Failed, reason).await;
+        error
+    }
 }
 
 impl Plugin {
@@ -120,7 +144,8 @@ impl Plugin {
     ///
     /// Runs on the current tokio runtime, which must have its timer and I/O
     /// drivers on. The instance lives on one task; the returned handle can move
-    /// to any thread.
+    /// to any thread. Dropping the future while the plugin makes up its mind
+    /// stops the run as dropping a [`Run`] does.
     ///
     /// # Errors
     ///
@@ -129,74 +154,55 @@ impl Plugin {
     pub async fn run(&self, request: RunRequest) -> Result<Run, StartError> {
         let policy = request.target.policy()?;
         let (context, taken) = request.context();
-        let credentials =
-            explicit_pair(&taken).unwrap_or_else(|| request.target.credentials().clone());
-        let secrets = secrets(&credentials, request.registry.as_ref());
+        let credentials = match explicit_pair(&taken)? {
+            Some(pair) => pair,
+            None => request.target.credentials().clone(),
+        };
+        let limits = self.host().limits();
+        let redactor = Redactor::new(secrets(&credentials, request.registry.as_ref()));
+        let log = Arc::new(GuestLog::new(redactor.clone(), limits));
         let label = Target::credential_label()?;
         let gate = Gate::new(GateOptions {
             policy,
             limits: request.network.clone(),
             credentials: Credentials::new(vec![credentials.credential(label)]),
+            resolver: self.host().resolver(),
+            log: Arc::clone(&log),
         });
-        let run = NewRun::of(&request.pipeline, request.target_name.clone());
-        let id = run.id.clone();
-        let store = Arc::clone(&request.store);
-        store.create(run).await.map_err(StartError::Store)?;
-        let started = self.start(request, context, gate.clone(), secrets.clone());
-        match started.await {
-            Ok((events, task)) => Ok(Run {
-                id,
-                store,
-                events,
-                waiting: VecDeque::new(),
-                finished: None,
-                task: Some(task),
-                gate,
-                redactor: Redactor::new(secrets),
-            }),
-            Err(error) => {
-                let error = with_refusal(error, gate.last_refusal());
-                let reason = Redactor::new(secrets).redact(error.to_string());
-                // The error itself is what the caller has to hear about.
-                let _ = store.end(&id, RunStatus::Failed, Some(reason)).await;
-                Err(error.into())
-            }
-        }
-    }
+        let new = NewRun::of(&request.pipeline, request.target_name.clone());
+        let record = Arc::new(Record {
+            id: new.id.clone(),
+            store: Arc::clone(&request.store),
+            gate: gate.clone(),
+            redactor: redactor.clone(),
+        });
+        let created = request.store.create(new).await;
+        created.map_err(StartError::Store)?;
 
-    async fn start(
-        &self,
-        request: RunRequest,
-        context: Context,
-        gate: Gate,
-        secrets: Vec<Secret>,
-    ) -> Result<(mpsc::Receiver<Vec<Event>>, JoinHandle<Result<(), Error>>), Error> {
-        let limits = self.host().limits();
-        let instance = self
-            .instantiate(Grants {
-                gate,
-                run_store: Some(request.store),
-                forwardable: None,
-                secrets,
-            })
-            .await?;
-        let batches = limits.events_waiting.div_ceil(EVENT_BATCH).max(1);
-        let (sender, events) = mpsc::channel(batches);
+        let run = OwnRun::new(record.id.clone(), request.store, redactor, limits);
+        let grants = Grants {
+            gate,
+            run: Some(run),
+            forwardable: None,
+            log,
+        };
+        let instance = match self.instantiate(grants).await {
+            Ok(instance) => instance,
+            Err(error) => return Err(record.failed(error).await.into()),
+        };
+        let (consumer, events, end) = events::channel(limits);
         let (accepted, acceptance) = oneshot::channel();
-        let task = tokio::spawn(drive(instance, context, request.pipeline, sender, accepted));
-        let limit = limits.start_time;
-        match tokio::time::timeout(limit, acceptance).await {
-            Ok(Ok(Ok(()))) => Ok((events, task)),
-            Ok(Ok(Err(refused))) => Err(refused),
-            // The task ended without a word about it: its own error says why.
-            Ok(Err(_)) => Err(match task.await {
-                Ok(Err(error)) => error,
-                _ => Error::NoResult,
-            }),
-            Err(_) => {
-                task.abort();
-                Err(Error::TooSlow { limit })
-            }
+        let life = drive(instance, context, request.pipeline, consumer, end, accepted);
+        // From here on the handle ends the run, whoever drops it.
+        let mut run = Run {
+            record,
+            events,
+            finished: None,
+            task: Some(tokio::spawn(life)),
+        };
+        match run.accepted(acceptance, limits.start_time).await {
+            Ok(()) => Ok(run),
+            Err(error) => Err(run.give_up(error).await.into()),
         }
     }
 }
@@ -204,20 +210,16 @@ impl Plugin {
 impl Run {
     /// The run's id.
     pub fn id(&self) -> &str {
-        &self.id
+        &self.record.id
     }
 
     /// The next event; none when the run is over.
     pub async fn next(&mut self) -> Option<Event> {
-        while self.waiting.is_empty() {
-            let batch = self.events.recv().await?;
-            self.waiting.extend(batch);
-        }
-        let event = self.waiting.pop_front().map(|event| self.redacted(event));
-        if let Some(Event::RunFinished(finished)) = &event {
+        let event = self.record.redactor.event(self.events.next().await?);
+        if let Event::RunFinished(finished) = &event {
             self.finished = Some(finished.clone());
         }
-        event
+        Some(event)
     }
 
     /// Asks the run to stop. It goes on sending events until it has.
@@ -226,7 +228,7 @@ impl Run {
     ///
     /// When the request cannot be recorded.
     pub async fn stop(&self, mode: StopMode) -> Result<(), StoreError> {
-        self.store.request_stop(&self.id, mode).await
+        self.record.store.request_stop(&self.record.id, mode).await
     }
 
     /// Waits for the end, whatever events are still to come.
@@ -237,71 +239,84 @@ impl Run {
     /// recorded as failed; sandboxes of it may still exist.
     pub async fn finish(mut self) -> Result<RunFinished, Error> {
         while self.next().await.is_some() {}
-        let ended = match self.task.take() {
-            Some(task) => task.await,
-            None => Ok(Ok(())),
-        };
-        let error = match (self.finished.take(), ended) {
-            (Some(finished), _) => return Ok(finished),
-            (None, Ok(Err(error))) => error,
-            (None, Ok(Ok(()))) => Error::NoResult,
-            (None, Err(error)) => Error::Trapped {
-                message: error.to_string(),
-            },
-        };
-        let error = with_refusal(error, self.gate.last_refusal());
-        let reason = self.redactor.redact(error.to_string());
-        let _ = self
-            .store
-            .end(&self.id, RunStatus::Failed, Some(reason))
-            .await;
-        Err(error)
+        let ended = self.ended().await;
+        match (self.finished.take(), ended) {
+            (Some(finished), _) => Ok(finished),
+            (None, ended) => {
+                let error = ended.err().unwrap_or(Error::NoResult);
+                Err(self.record.failed(error).await)
+            }
+        }
     }
 
     /// What the policy refused last, if anything. Plugins only hear that they
     /// were refused.
     pub fn last_refusal(&self) -> Option<Refusal> {
-        self.gate.last_refusal()
+        self.record.gate.last_refusal()
     }
 
-    fn redacted(&self, event: Event) -> Event {
-        match event {
-            Event::Warning(mut warning) => {
-                warning.message = self.redactor.redact(warning.message);
-                Event::Warning(warning)
-            }
-            Event::StepFinished(mut finished) => {
-                finished.reason = finished.reason.map(|reason| self.redactor.redact(reason));
-                Event::StepFinished(finished)
-            }
-            other => other,
+    /// Waits until the plugin has taken the run on.
+    async fn accepted(
+        &mut self,
+        acceptance: oneshot::Receiver<Result<(), Error>>,
+        limit: Duration,
+    ) -> Result<(), Error> {
+        match tokio::time::timeout(limit, acceptance).await {
+            Ok(Ok(answer)) => answer,
+            // The task ended without a word about it: its own error says why.
+            Ok(Err(_)) => Err(self.ended().await.err().unwrap_or(Error::NoResult)),
+            Err(_) => Err(Error::TooSlow { limit }),
         }
+    }
+
+    /// Waits for the end of the instance.
+    async fn ended(&mut self) -> Result<(), Error> {
+        let Some(task) = &mut self.task else {
+            return Ok(());
+        };
+        let ended = task.await;
+        self.task = None;
+        ended.unwrap_or_else(|error| Err(Error::trapped(&error.to_string())))
+    }
+
+    /// Ends a run that was not taken on.
+    async fn give_up(mut self, error: Error) -> Error {
+        if let Some(task) = self.task.take() {
+            task.abort();
+        }
+        self.record.failed(error).await
     }
 }
 
 impl Drop for Run {
     fn drop(&mut self) {
-        let Some(mut task) = self.task.take().filter(|task| !task.is_finished()) else {
+        let Some(mut task) = self.task.take().filter(|_| self.finished.is_none()) else {
             return;
         };
         let Ok(runtime) = tokio::runtime::Handle::try_current() else {
             task.abort();
             return;
         };
-        let store = Arc::clone(&self.store);
-        let id = std::mem::take(&mut self.id);
+        let record = Arc::clone(&self.record);
         runtime.spawn(async move {
             let stopping = async {
-                let _ = store.request_stop(&id, StopMode::Force).await;
-                let _ = (&mut task).await;
+                if !task.is_finished() {
+                    let stop = record.store.request_stop(&record.id, StopMode::Force);
+                    let _ = stop.await;
+                }
+                (&mut task).await
             };
-            if tokio::time::timeout(DROPPED_RUN, stopping).await.is_err() {
-                tracing::warn!(
-                    run = id,
-                    "a dropped run did not stop in time and was cut off"
-                );
-                task.abort();
-            }
+            let error = match tokio::time::timeout(DROPPED_RUN, stopping).await {
+                Ok(Ok(Ok(()))) => return,
+                Ok(Ok(Err(error))) => error,
+                Ok(Err(error)) => Error::trapped(&error.to_string()),
+                Err(_) => {
+                    task.abort();
+                    Error::TooSlow { limit: DROPPED_RUN }
+                }
+            };
+            tracing::warn!(run = record.id, "a dropped run did not stop: {error}");
+            record.failed(error).await;
         });
     }
 }
@@ -311,9 +326,11 @@ async fn drive(
     mut instance: Instance,
     context: Context,
     pipeline: Pipeline,
-    events: mpsc::Sender<Vec<Event>>,
+    consumer: EventConsumer,
+    mut end: EventsEnd,
     accepted: oneshot::Sender<Result<(), Error>>,
 ) -> Result<(), Error> {
+    let over = &mut end;
     let call = instance.call_unlimited(async move |accessor, plugin| {
         let orchestrator = plugin.zenml_flavor_orchestrator();
         match orchestrator.call_run(accessor, context, pipeline).await? {
@@ -321,60 +338,18 @@ async fn drive(
                 let _ = accepted.send(Err(refused.into()));
             }
             Ok(stream) => {
-                let (consumer, ended) = EventConsumer::new(events);
                 accessor.with(|access| stream.pipe(access, consumer))?;
                 let _ = accepted.send(Ok(()));
-                // Dropped with the consumer, at the end of the stream.
-                let _ = ended.await;
+                over.wait().await;
             }
         }
         Ok(())
     });
-    call.await
-}
-
-/// Takes events out of the plugin's stream, as fast as they are read.
-struct EventConsumer {
-    sender: PollSender<Vec<Event>>,
-    _ended: oneshot::Sender<()>,
-}
-
-impl EventConsumer {
-    fn new(sender: mpsc::Sender<Vec<Event>>) -> (Self, oneshot::Receiver<()>) {
-        let (ended, receiver) = oneshot::channel();
-        let consumer = Self {
-            sender: PollSender::new(sender),
-            _ended: ended,
-        };
-        (consumer, receiver)
-    }
-}
-
-impl StreamConsumer<GuestState> for EventConsumer {
-    type Item = Event;
-
-    fn poll_consume(
-        mut self: Pin<&mut Self>,
-        cx: &mut TaskContext<'_>,
-        mut store: StoreContextMut<'_, GuestState>,
-        mut source: Source<'_, Event>,
-        finish: bool,
-    ) -> Poll<wasmtime::Result<StreamResult>> {
-        match self.sender.poll_reserve(cx) {
-            // A plugin that wants to take its write back may.
-            Poll::Pending if finish => return Poll::Ready(Ok(StreamResult::Cancelled)),
-            Poll::Pending => return Poll::Pending,
-            // Nobody reads any more. The plugin hears so and goes on.
-            Poll::Ready(Err(_)) => return Poll::Ready(Ok(StreamResult::Dropped)),
-            Poll::Ready(Ok(())) => {}
-        }
-        let count = source.remaining(&mut store).min(EVENT_BATCH);
-        let mut batch = Vec::with_capacity(count);
-        source.read(&mut store, &mut batch)?;
-        Poll::Ready(match self.sender.send_item(batch) {
-            Ok(()) => Ok(StreamResult::Completed),
-            Err(_) => Ok(StreamResult::Dropped),
-        })
+    match (call.await, end.is_conclusive()) {
+        // What happens in the plugin after its last word does not matter.
+        (_, true) => Ok(()),
+        (Ok(()), false) => Err(Error::NoResult),
+        (Err(error), false) => Err(error),
     }
 }
 
@@ -395,29 +370,31 @@ impl NewRun {
 
 /// A pair that stands in the configuration itself. Halves are the plugin's to
 /// complain about.
-fn explicit_pair(taken: &[(String, Secret)]) -> Option<TokenPair> {
+fn explicit_pair(taken: &[(String, Secret)]) -> Result<Option<TokenPair>, TokenError> {
     let find = |wanted: &str| {
         let entry = taken.iter().find(|(key, _)| key == wanted)?;
         Some(entry.1.clone())
     };
-    let id = find("token_id")?;
-    TokenPair::new(id.reveal(), find("token_secret")?).ok()
+    match (find("token_id"), find("token_secret")) {
+        (Some(id), Some(secret)) => TokenPair::new(id.reveal(), secret).map(Some),
+        _ => Ok(None),
+    }
 }
 
 fn secrets(credentials: &TokenPair, registry: Option<&RegistryCredentials>) -> Vec<Secret> {
-    let mut secrets = vec![credentials.secret().clone()];
+    let mut secrets = vec![Secret::new(credentials.id()), credentials.secret().clone()];
     secrets.extend(registry.map(|registry| Secret::new(registry.password.clone())));
     secrets
 }
 
 /// The policy's own words, where the plugin only knows that it was refused.
-fn with_refusal(error: Error, refusal: Option<Refusal>) -> Error {
+fn with_refusal(error: contract::Error, refusal: Option<Refusal>) -> contract::Error {
     match (error, refusal) {
-        (Error::Plugin(crate::contract::Error::Refused(refused)), Some(refusal)) => {
-            Error::Plugin(crate::contract::Error::Refused(crate::contract::Refusal {
+        (contract::Error::Refused(refused), Some(refusal)) => {
+            contract::Error::Refused(contract::Refusal {
                 reason: refusal.to_string(),
                 ..refused
-            }))
+            })
         }
         (error, _) => error,
     }

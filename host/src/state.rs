@@ -104,10 +104,12 @@ impl StateDir {
         if recorded.is_final() {
             return Standing::Recorded(recorded);
         }
-        match self.run_dir(run).and_then(|directory| directory.try_lock()) {
-            // Nobody held it, so nobody controls the run.
-            Ok(Some(_)) => Standing::Interrupted,
-            Ok(None) | Err(_) => Standing::Recorded(recorded),
+        match self
+            .run_dir(run)
+            .and_then(|directory| directory.is_controlled())
+        {
+            Ok(false) => Standing::Interrupted,
+            Ok(true) | Err(_) => Standing::Recorded(recorded),
         }
     }
 
@@ -174,14 +176,28 @@ impl RunDir {
     ///
     /// When the lock file cannot be used.
     pub fn try_lock(&self) -> io::Result<Option<RunLock>> {
-        let mut options = cap_std::fs::OpenOptions::new();
-        options.create(true).write(true).truncate(false);
-        let file = self.directory.open_with("lock", &options)?.into_std();
+        let file = self.lock_file()?;
         match file.try_lock() {
             Ok(()) => Ok(Some(RunLock(file))),
             Err(TryLockError::WouldBlock) => Ok(None),
             Err(TryLockError::Error(error)) => Err(error),
         }
+    }
+
+    /// Whether somebody controls the run. The lock for asking is a shared one: two
+    /// who ask do not take each other for a controller.
+    fn is_controlled(&self) -> io::Result<bool> {
+        match self.lock_file()?.try_lock_shared() {
+            Ok(()) => Ok(false),
+            Err(TryLockError::WouldBlock) => Ok(true),
+            Err(TryLockError::Error(error)) => Err(error),
+        }
+    }
+
+    fn lock_file(&self) -> io::Result<File> {
+        let mut options = cap_std::fs::OpenOptions::new();
+        options.create(true).write(true).truncate(false);
+        Ok(self.directory.open_with("lock", &options)?.into_std())
     }
 
     /// What its steps wrote.

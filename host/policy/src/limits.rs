@@ -25,6 +25,11 @@ pub struct Limits {
     /// MiB together; more than that waits in line at the server anyway, which
     /// commonly allows 100 streams per connection.
     pub requests_in_flight: u32,
+    /// Requests that wait for a place among those; further ones are refused.
+    ///
+    /// Default 1,024: each holds its headers and the beginning of its body in the
+    /// host, 64 KiB at most, 64 MiB together.
+    pub requests_waiting: u32,
     /// Headers of one request: names and values, and 32 for each pair.
     ///
     /// Default 32 KiB: twice what common servers accept (16 KiB), so that the
@@ -60,6 +65,7 @@ impl Default for Limits {
     fn default() -> Self {
         Self {
             requests_in_flight: 512,
+            requests_waiting: 1024,
             request_header_bytes: 32 * KIB,
             request_body_bytes: GIB,
             response_body_bytes: 4 * GIB,

@@ -207,8 +207,16 @@ impl Surroundings {
             file: file.clone(),
             reason,
         };
+        // The parser's own words may quote a secret.
         let profiles: BTreeMap<String, Profile> =
-            toml::from_str(&text).map_err(|error| wrong(error.message().to_owned()))?;
+            toml::from_str(&text).map_err(|error: toml::de::Error| {
+                let before = error.span().and_then(|span| text.get(..span.start));
+                let line = before.map_or(1, |before| before.split('\n').count());
+                wrong(format!(
+                    "line {line} is not what `modal setup` writes: a profile's name in brackets, and \
+                     below it token_id and token_secret, in quotes"
+                ))
+            })?;
         let (name, profile) = self.active_profile(&profiles).map_err(wrong)?;
         match (&profile.token_id, &profile.token_secret) {
             (Some(id), Some(secret)) => {

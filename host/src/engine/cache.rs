@@ -12,6 +12,7 @@ use cap_std::fs::{
     Dir, DirBuilder, DirBuilderExt as _, MetadataExt as _, OpenOptions, OpenOptionsExt as _,
     PermissionsExt as _,
 };
+use rustix::rand::{GetRandomFlags, getrandom};
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::io::{self, Read as _, Write as _};
 use std::path::Path;
@@ -108,11 +109,14 @@ impl CompiledCache {
         }
     }
 
-    /// Written under another name first: nobody sees half a file.
+    /// Written under a name of its own first: nobody sees half a file, whoever
+    /// else writes the same one.
     fn write(&self, name: &str, bytes: &[u8]) -> io::Result<()> {
-        let temporary = format!("{name}.{}", std::process::id());
+        let mut tag = [0; 8];
+        getrandom(&mut tag, GetRandomFlags::empty())?;
+        let temporary = format!("{name}.{:016x}", u64::from_ne_bytes(tag));
         let mut options = OpenOptions::new();
-        options.write(true).create(true).truncate(true).mode(0o600);
+        options.write(true).create_new(true).mode(0o600);
         let written = self
             .directory
             .open_with(&temporary, &options)
@@ -166,6 +170,27 @@ mod tests {
         cache.store(&engine, &digest, &component(&engine));
         fs::write(&file, b"garbage").unwrap();
         assert!(cache.load(&engine, &digest).is_none());
+    }
+
+    #[test]
+    fn several_writers_of_one_component_do_not_spoil_it() {
+        let home = tempfile::tempdir().unwrap();
+        let path = home.path().join("compiled");
+        let engine = Engine::new(&super::super::config()).unwrap();
+        let digest = Digest::of(EMPTY_COMPONENT);
+        let cache = CompiledCache::open(&path).unwrap();
+        let component = component(&engine);
+        std::thread::scope(|scope| {
+            for _ in 0..4 {
+                scope.spawn(|| {
+                    for _ in 0..50 {
+                        cache.store(&engine, &digest, &component);
+                        assert!(cache.load(&engine, &digest).is_some());
+                    }
+                });
+            }
+        });
+        assert_eq!(fs::read_dir(&path).unwrap().count(), 1);
     }
 
     #[test]

@@ -1,7 +1,9 @@
 //! Bodies on their way, both ways: counted, bounded and timed.
 
+use crate::limits::EMPTY_PIECES;
+use crate::log::GuestLog;
 use bytes::{Bytes, BytesMut};
-use flavor_policy::{Budget, Refusal};
+use flavor_policy::Budget;
 use http::HeaderMap;
 use http_body::{Body, Frame};
 use http_body_util::{BodyExt as _, Full};
@@ -14,39 +16,59 @@ use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::{Instant, Sleep};
 use wasmtime_wasi_http::{Error, WasiBody};
 
-/// What a guest sends. Every piece is charged to the instance's budget before it
-/// leaves.
+/// Judges a piece of a body before it leaves.
+type Check = Box<dyn Fn(&Frame<Bytes>) -> Result<(), Error> + Send + Sync>;
+
+/// Why a body was stopped on its way. Who sends it only hears that it was.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Stopped(Arc<Mutex<Option<Error>>>);
+
+impl Stopped {
+    /// The reason, once.
+    pub(crate) fn take(&self) -> Option<Error> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
+
+    fn because(&self, error: Error) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(error);
+    }
+}
+
+/// What a guest sends. Every piece is judged before it leaves.
 ///
 /// The mutex is never locked by more than one: reqwest wants its bodies `Sync`,
 /// and the guest's are not.
 pub(crate) struct RequestBody {
     body: Mutex<WasiBody>,
-    budgets: Option<(Arc<Budget>, Budget)>,
+    check: Option<Check>,
+    stopped: Stopped,
 }
 
 impl RequestBody {
-    pub(crate) fn new(body: WasiBody, egress: Arc<Budget>, own: Budget) -> Self {
+    pub(crate) fn new(
+        body: WasiBody,
+        check: impl Fn(&Frame<Bytes>) -> Result<(), Error> + Send + Sync + 'static,
+    ) -> Self {
         Self {
             body: Mutex::new(body),
-            budgets: Some((egress, own)),
+            check: Some(Box::new(check)),
+            stopped: Stopped::default(),
         }
     }
 
-    /// A body that was read and charged already.
+    /// A body that was read and judged already.
     pub(crate) fn whole(data: Bytes) -> Self {
         let body = Full::new(data).map_err(|never| match never {});
         Self {
             body: Mutex::new(body.boxed_unsync()),
-            budgets: None,
+            check: None,
+            stopped: Stopped::default(),
         }
     }
 
-    fn charge(&self, bytes: u64) -> Result<(), Refusal> {
-        if let Some((egress, own)) = &self.budgets {
-            own.try_charge(bytes)?;
-            egress.try_charge(bytes)?;
-        }
-        Ok(())
+    /// Tells later why it was stopped, if it was.
+    pub(crate) fn stopped(&self) -> Stopped {
+        self.stopped.clone()
     }
 }
 
@@ -60,12 +82,11 @@ impl Body for RequestBody {
     ) -> Poll<Option<Result<Frame<Bytes>, Error>>> {
         let body = self.body.get_mut().unwrap_or_else(PoisonError::into_inner);
         let frame = std::task::ready!(Pin::new(body).poll_frame(cx));
-        if let Some(Ok(frame)) = &frame
-            && let Some(data) = frame.data_ref()
-            && let Err(refusal) = self.charge(data.len() as u64)
+        if let (Some(Ok(frame)), Some(check)) = (&frame, &self.check)
+            && let Err(error) = check(frame)
         {
-            tracing::warn!("{refusal}");
-            return Poll::Ready(Some(Err(Error::HttpRequestBodySize(None))));
+            self.stopped.because(error);
+            return Poll::Ready(Some(Err(Error::HttpRequestDenied)));
         }
         Poll::Ready(frame)
     }
@@ -77,6 +98,9 @@ pub(crate) struct AnswerBody {
     budget: Budget,
     silence: Duration,
     silent_until: Option<Pin<Box<Sleep>>>,
+    /// Pieces in a row without anything in them.
+    empty: u32,
+    log: Arc<GuestLog>,
     /// One of the places for requests under way, until the answer is over.
     _place: Option<OwnedSemaphorePermit>,
 }
@@ -86,6 +110,7 @@ impl AnswerBody {
         body: reqwest::Body,
         budget: Budget,
         silence: Duration,
+        log: Arc<GuestLog>,
         place: Option<OwnedSemaphorePermit>,
     ) -> Self {
         Self {
@@ -93,6 +118,8 @@ impl AnswerBody {
             budget,
             silence,
             silent_until: None,
+            empty: 0,
+            log,
             _place: place,
         }
     }
@@ -117,9 +144,20 @@ impl Body for AnswerBody {
                 Poll::Pending => Poll::Pending,
             };
         };
-        let until = Instant::now() + self.silence;
-        if let Some(clock) = &mut self.silent_until {
-            clock.as_mut().reset(until);
+        // A server that sends pieces with nothing in them is as good as silent.
+        let is_empty =
+            matches!(&frame, Some(Ok(frame)) if frame.data_ref().is_some_and(Bytes::is_empty));
+        if is_empty {
+            self.empty += 1;
+            if self.empty > EMPTY_PIECES {
+                return Poll::Ready(Some(Err(Error::HttpProtocolError)));
+            }
+        } else {
+            self.empty = 0;
+            let until = Instant::now() + self.silence;
+            if let Some(clock) = &mut self.silent_until {
+                clock.as_mut().reset(until);
+            }
         }
         Poll::Ready(match frame {
             None => None,
@@ -132,7 +170,7 @@ impl Body for AnswerBody {
                 match self.budget.try_charge(size) {
                     Ok(()) => Some(Ok(frame)),
                     Err(refusal) => {
-                        tracing::warn!("{refusal}");
+                        self.log.warn(&refusal);
                         Some(Err(Error::HttpResponseBodySize(None)))
                     }
                 }

@@ -1,5 +1,6 @@
 //! HTTP clients: one per lane, none shared between instances.
 
+use super::resolver::Resolver;
 use crate::limits::{CONNECT, KEEP_ALIVE, WINDOWS};
 use flavor_policy::{Label, Policy};
 use reqwest::dns::{Addrs, Name, Resolve, Resolving};
@@ -11,14 +12,14 @@ use std::sync::{Arc, Mutex, PoisonError, RwLock};
 /// each server, so that calls on different lanes do not wait for each other.
 #[derive(Debug)]
 pub(crate) struct Clients {
-    resolver: Arc<Resolver>,
+    gatekeeper: Arc<Gatekeeper>,
     by_lane: Mutex<HashMap<Option<Label>, reqwest::Client>>,
 }
 
 impl Clients {
-    pub(crate) fn new(policy: Arc<RwLock<Policy>>) -> Self {
+    pub(crate) fn new(policy: Arc<RwLock<Policy>>, resolver: Arc<dyn Resolver>) -> Self {
         Self {
-            resolver: Arc::new(Resolver { policy }),
+            gatekeeper: Arc::new(Gatekeeper { policy, resolver }),
             by_lane: Mutex::default(),
         }
     }
@@ -40,7 +41,7 @@ impl Clients {
         let (stream_window, connection_window) = WINDOWS;
         let (ping_every, ping_answer) = KEEP_ALIVE;
         reqwest::Client::builder()
-            .dns_resolver(Arc::clone(&self.resolver))
+            .dns_resolver(Arc::clone(&self.gatekeeper))
             .redirect(reqwest::redirect::Policy::none())
             .retry(reqwest::retry::never())
             .no_proxy()
@@ -56,33 +57,37 @@ impl Clients {
     }
 }
 
-/// Looks names up, once per connection, and lets no forbidden address through.
+/// Looks up only names that a grant has, once per connection, and lets no
+/// forbidden address through.
 #[derive(Debug)]
-struct Resolver {
+struct Gatekeeper {
     policy: Arc<RwLock<Policy>>,
+    resolver: Arc<dyn Resolver>,
 }
 
-impl Resolve for Resolver {
+impl Resolve for Gatekeeper {
     fn resolve(&self, name: Name) -> Resolving {
         let policy = Arc::clone(&self.policy);
+        let resolver = Arc::clone(&self.resolver);
         Box::pin(async move {
             let name = name.as_str();
             policy
                 .read()
                 .unwrap_or_else(PoisonError::into_inner)
                 .check_name(name)?;
-            let found: Vec<SocketAddr> = tokio::net::lookup_host((name, 0)).await?.collect();
+            let found = resolver.resolve(name).await?;
             let policy = policy.read().unwrap_or_else(PoisonError::into_inner);
             let mut refused = None;
             let vetted: Vec<SocketAddr> = found
                 .into_iter()
-                .filter(|address| match policy.vet_resolved(name, address.ip()) {
+                .filter(|address| match policy.vet_resolved(name, *address) {
                     Ok(()) => true,
                     Err(refusal) => {
                         refused = Some(refusal);
                         false
                     }
                 })
+                .map(|address| SocketAddr::new(address, 0))
                 .collect();
             match refused {
                 Some(refusal) if vetted.is_empty() => Err(refusal.into()),

@@ -2,10 +2,14 @@
 
 use super::body::{AnswerBody, Collected, RequestBody, collect};
 use super::clients::Clients;
+use super::resolver::Resolver;
 use crate::credentials::Credentials;
+use crate::limits::REQUEST_PIECE;
+use crate::log::GuestLog;
 use bytes::Bytes;
 use flavor_policy::grpc::unary_message;
 use flavor_policy::{Budget, Exchange, LearnError, Permit, Policy, Refusal, RequestView};
+use http::HeaderMap;
 use http::header::HOST;
 use http_body_util::{BodyExt as _, Full};
 use std::collections::VecDeque;
@@ -13,7 +17,7 @@ use std::error::Error as StdError;
 use std::future::Future;
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::Duration;
-use tokio::sync::Semaphore;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use wasmtime_wasi_http::{Error, ForbiddenHeaderFilter, RequestOptions, WasiBody, WasiHttpHooks};
 
 /// The network as one plugin instance sees it.
@@ -31,6 +35,10 @@ pub(crate) struct GateOptions {
     pub(crate) limits: flavor_policy::Limits,
     /// What the policy's labels stand for.
     pub(crate) credentials: Credentials,
+    /// Where names are looked up.
+    pub(crate) resolver: Arc<dyn Resolver>,
+    /// Where refusals are told.
+    pub(crate) log: Arc<GuestLog>,
 }
 
 #[derive(Debug)]
@@ -41,6 +49,9 @@ struct Shared {
     clients: Clients,
     egress: Arc<Budget>,
     places: Arc<Semaphore>,
+    /// Places in the line for one of those.
+    line: Semaphore,
+    log: Arc<GuestLog>,
     forbidden: ForbiddenHeaders,
     /// Keys of learned grants, oldest first.
     learned: Mutex<VecDeque<String>>,
@@ -70,6 +81,8 @@ impl Gate {
             policy,
             limits,
             credentials,
+            resolver,
+            log,
         } = options;
         let policy = policy
             .with_credential_headers(credentials.header_names())
@@ -77,13 +90,18 @@ impl Gate {
         let forbidden = policy.forbidden_headers().clone();
         let filter: ForbiddenHeaderFilter = Arc::new(move |name| forbidden.contains(name.as_str()));
         let policy = Arc::new(RwLock::new(policy));
-        let in_flight = usize::try_from(limits.requests_in_flight).unwrap_or(usize::MAX);
+        let places = |count: u32| {
+            let count = usize::try_from(count).unwrap_or(usize::MAX);
+            Semaphore::new(count.min(Semaphore::MAX_PERMITS))
+        };
         Self {
             shared: Arc::new(Shared {
-                clients: Clients::new(Arc::clone(&policy)),
+                clients: Clients::new(Arc::clone(&policy), resolver),
                 policy,
                 egress: Arc::new(limits.egress()),
-                places: Arc::new(Semaphore::new(in_flight.min(Semaphore::MAX_PERMITS))),
+                places: Arc::new(places(limits.requests_in_flight)),
+                line: places(limits.requests_waiting),
+                log,
                 forbidden: ForbiddenHeaders(filter),
                 limits,
                 credentials,
@@ -107,6 +125,10 @@ impl WasiHttpHooks for Gate {
 
     fn set_host_header(&mut self) -> bool {
         false
+    }
+
+    fn p3_outgoing_body_chunk_size(&mut self) -> usize {
+        REQUEST_PIECE
     }
 
     fn send_request(
@@ -140,16 +162,18 @@ impl Shared {
         if let Some(label) = permit.credential() {
             self.credentials.add_headers(label, &mut parts.headers);
         }
-        // Closed never, so waiting cannot fail.
-        let place = Arc::clone(&self.places).acquire_owned().await.ok();
+        let place = self.place().await?;
 
-        let mut body = RequestBody::new(body, Arc::clone(&self.egress), self.limits.request_body());
+        let mut body = self.watched(body);
+        let stopped = body.stopped();
         let mut sent = None;
         if permit.learns() {
             let limit = self.limits.learn_message_bytes;
-            let Collected { data, .. } = collect(&mut body, limit)
-                .await
-                .map_err(|_| Error::HttpRequestBodySize(Some(limit)))?;
+            let Collected { data, .. } = collect(&mut body, limit).await.map_err(|_| {
+                stopped
+                    .take()
+                    .unwrap_or(Error::HttpRequestBodySize(Some(limit)))
+            })?;
             sent = Some(data.clone());
             body = RequestBody::whole(data);
         }
@@ -164,13 +188,15 @@ impl Shared {
         let response = tokio::time::timeout(head_within, client.execute(request))
             .await
             .map_err(|_| Error::HttpResponseTimeout)?
-            .map_err(|error| self.failed(&error))?;
+            .map_err(|error| stopped.take().unwrap_or_else(|| self.failed(&error)))?;
         self.assert_vetted(&permit, &response)?;
 
         let response = http::Response::<reqwest::Body>::from(response);
         let body_within = options.between_bytes_timeout.unwrap_or(UNLIMITED);
-        let response = response
-            .map(|body| AnswerBody::new(body, self.limits.response_body(), body_within, place));
+        let response = response.map(|body| {
+            let budget = self.limits.response_body();
+            AnswerBody::new(body, budget, body_within, Arc::clone(&self.log), place)
+        });
         match sent {
             None => Ok(response.map(|body| body.boxed_unsync())),
             Some(sent) => self.learn(&permit, &sent, response).await,
@@ -184,9 +210,58 @@ impl Shared {
             uri: &parts.uri,
             headers: &parts.headers,
         })?;
-        let bytes = self.limits.check_headers(&parts.headers)?;
-        self.egress.try_charge(bytes)?;
+        let headers = self.limits.check_headers(&parts.headers)?;
+        let uri = permit.uri().to_string().len() as u64;
+        self.egress.try_charge(headers + uri)?;
         Ok(permit)
+    }
+
+    /// A place among the requests under way, or in the line for one. What is
+    /// too much for that is in the host's memory already, so it is refused.
+    async fn place(&self) -> Result<Option<OwnedSemaphorePermit>, Error> {
+        if let Ok(place) = Arc::clone(&self.places).try_acquire_owned() {
+            return Ok(Some(place));
+        }
+        let in_line = self.line.try_acquire();
+        let _in_line = in_line.map_err(|_| Error::ConnectionLimitReached)?;
+        // Closed never, so waiting cannot fail.
+        Ok(Arc::clone(&self.places).acquire_owned().await.ok())
+    }
+
+    /// The body of a request, judged piece by piece.
+    fn watched(self: &Arc<Self>, body: WasiBody) -> RequestBody {
+        let shared = Arc::clone(self);
+        let own = self.limits.request_body();
+        RequestBody::new(body, move |piece| {
+            let (verdict, error) = match (piece.data_ref(), piece.trailers_ref()) {
+                (Some(data), _) => (
+                    shared.charge(&own, data.len() as u64),
+                    Error::HttpRequestBodySize(None),
+                ),
+                (None, Some(trailers)) => {
+                    (shared.check_trailers(trailers), Error::HttpRequestDenied)
+                }
+                (None, None) => return Ok(()),
+            };
+            verdict.map_err(|refusal| {
+                shared.note(refusal);
+                error
+            })
+        })
+    }
+
+    fn charge(&self, own: &Budget, bytes: u64) -> Result<(), Refusal> {
+        own.try_charge(bytes)?;
+        self.egress.try_charge(bytes)
+    }
+
+    fn check_trailers(&self, trailers: &HeaderMap) -> Result<(), Refusal> {
+        {
+            let policy = self.policy.read().unwrap_or_else(PoisonError::into_inner);
+            policy.forbidden_headers().check(trailers)?;
+        }
+        let bytes = self.limits.check_headers(trailers)?;
+        self.egress.try_charge(bytes)
     }
 
     /// Reads a whole answer before the guest gets it, so that what it opens is
@@ -217,6 +292,7 @@ impl Shared {
     fn open(&self, permit: &Permit, exchange: &Exchange<'_>) {
         let mut policy = self.policy.write().unwrap_or_else(PoisonError::into_inner);
         let mut learned = self.learned.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut known = policy.learned_len();
         let mut results = policy.learn(permit, exchange);
         let is_full =
             |result: &Result<_, LearnError>| matches!(result, Err(LearnError::Full { .. }));
@@ -224,15 +300,20 @@ impl Shared {
             && let Some(oldest) = learned.pop_front()
         {
             policy.forget(&oldest);
+            known = policy.learned_len();
             results = policy.learn(permit, exchange);
         }
+        let is_new = policy.learned_len() != known;
         for result in results {
             match result {
-                Ok(learnt) => {
+                Ok(learnt) if is_new => {
                     tracing::debug!(key = learnt.key, origin = %learnt.origin, "learned a grant");
                     learned.push_back(learnt.key);
                 }
-                Err(error) => tracing::warn!("an answer opened nothing: {error}"),
+                Ok(_) => {}
+                Err(error) => self
+                    .log
+                    .warn(&format_args!("an answer opened nothing: {error}")),
             }
         }
     }
@@ -250,9 +331,13 @@ impl Shared {
     }
 
     fn deny(&self, refusal: Refusal) -> Error {
-        tracing::warn!("{refusal}");
-        *self.refused.lock().unwrap_or_else(PoisonError::into_inner) = Some(refusal);
+        self.note(refusal);
         Error::HttpRequestDenied
+    }
+
+    fn note(&self, refusal: Refusal) {
+        self.log.warn(&refusal);
+        *self.refused.lock().unwrap_or_else(PoisonError::into_inner) = Some(refusal);
     }
 
     /// What a guest is told about a request that failed on its way.

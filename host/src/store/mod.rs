@@ -4,11 +4,13 @@
 //! `run-store`. [`SqliteStore`] is the embedded one.
 
 mod memory;
+mod own_run;
 mod records;
 mod sqlite;
 mod words;
 
 pub use memory::MemoryStore;
+pub(crate) use own_run::OwnRun;
 pub use records::{NewRun, RunRecord, RunSummary, StepRecord};
 pub use sqlite::{SqliteStore, StoreOpenError};
 
@@ -20,7 +22,8 @@ use std::pin::Pin;
 pub type StoreFuture<'s, T> = Pin<Box<dyn Future<Output = Result<T, StoreError>> + Send + 's>>;
 
 /// Where the runs of a host are kept; the host's side of the contract's
-/// `run-store`, whose documentation says what each function promises.
+/// `run-store`, whose documentation says what each function promises. A plugin
+/// reaches its own run through it and no other.
 pub trait RunStore: Send + Sync {
     /// Makes a run known, with all its steps. The first thing that happens to a
     /// run; `Unavailable` when its id is taken.

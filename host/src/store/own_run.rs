@@ -169,9 +169,11 @@ mod tests {
     #[tokio::test]
     async fn what_a_run_records_is_bounded() {
         let store = store().await;
-        let mut limits = Limits::default();
-        limits.record_bytes = 10_000;
-        limits.call_bytes = 8_000;
+        let limits = Limits {
+            record_bytes: 10_000,
+            call_bytes: 8_000,
+            ..Limits::default()
+        };
         let own = own(&store, &limits);
         let epoch = own.open("own").await.unwrap().epoch;
         let object = |size: usize| metadata(format!("{{\"key\":\"{}\"}}", "x".repeat(size)));

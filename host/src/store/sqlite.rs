@@ -7,12 +7,16 @@
 use super::records::{NewRun, RunRecord, RunSummary, StepRecord};
 use super::{RunStore, StoreFuture};
 use crate::contract::{Change, Claim, RunStatus, StepStatus, StopMode, StoreError};
-use crate::limits::{STOP_POLL, STORE_BUSY};
+use crate::limits::{STOP_POLL, STORE_BUSY, STORE_BUSY_PAUSE};
 use jiff::Timestamp;
-use rusqlite::{Connection, OptionalExtension as _, Row, Transaction, TransactionBehavior, params};
+use rusqlite::{
+    Connection, ErrorCode, OptionalExtension as _, Row, Transaction, TransactionBehavior, params,
+};
 use serde_json::{Map, Value};
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError, TryLockError};
+use std::thread;
+use std::time::Instant;
 use tokio::sync::Notify;
 
 /// Version of the schema in `schema.sql`.
@@ -63,15 +67,16 @@ impl SqliteStore {
     ///
     /// When the file cannot be used.
     pub fn open(file: &Path, durable: bool) -> Result<Self, StoreOpenError> {
-        let opened = Connection::open(file).and_then(|mut connection| {
-            connection.busy_timeout(STORE_BUSY)?;
-            connection.pragma_update(None, "journal_mode", "WAL")?;
-            let synchronous = if durable { "FULL" } else { "NORMAL" };
-            connection.pragma_update(None, "synchronous", synchronous)?;
-            connection.pragma_update(None, "foreign_keys", true)?;
-            let version = migrate(&mut connection)?;
-            Ok((connection, version))
-        });
+        let give_up_at = Instant::now() + STORE_BUSY;
+        let opened = loop {
+            match connect(file, durable) {
+                // SQLite does not wait where two switch a new file to WAL at once.
+                Err(error) if is_busy(&error) && Instant::now() < give_up_at => {
+                    thread::sleep(STORE_BUSY_PAUSE);
+                }
+                opened => break opened,
+            }
+        };
         match opened {
             Ok((connection, SCHEMA_VERSION)) => Ok(Self {
                 shared: Arc::new(Shared {
@@ -156,10 +161,14 @@ impl SqliteStore {
     }
 
     /// The stop that was asked for. A read of one row that is in memory, so it
-    /// does not leave the thread.
+    /// does not leave the thread; nor does it wait while another run writes, so
+    /// none is known then.
     fn stop_mode(&self, run: &str) -> Result<Option<StopMode>, StoreError> {
-        let connection = self.shared.connection.lock();
-        let connection = connection.unwrap_or_else(PoisonError::into_inner);
+        let connection = match self.shared.connection.try_lock() {
+            Ok(connection) => connection,
+            Err(TryLockError::Poisoned(poisoned)) => poisoned.into_inner(),
+            Err(TryLockError::WouldBlock) => return Ok(None),
+        };
         let word: Option<Option<String>> = connection
             .prepare_cached("SELECT stop_mode FROM runs WHERE id = ?1")
             .and_then(|mut statement| statement.query_row([run], |row| row.get(0)).optional())
@@ -289,6 +298,22 @@ impl RunStore for SqliteStore {
     }
 }
 
+/// Opens the file, and gives the version of its schema as well.
+fn connect(file: &Path, durable: bool) -> rusqlite::Result<(Connection, i64)> {
+    let mut connection = Connection::open(file)?;
+    connection.busy_timeout(STORE_BUSY)?;
+    connection.pragma_update(None, "journal_mode", "WAL")?;
+    let synchronous = if durable { "FULL" } else { "NORMAL" };
+    connection.pragma_update(None, "synchronous", synchronous)?;
+    connection.pragma_update(None, "foreign_keys", true)?;
+    let version = migrate(&mut connection)?;
+    Ok((connection, version))
+}
+
+fn is_busy(error: &rusqlite::Error) -> bool {
+    error.sqlite_error_code() == Some(ErrorCode::DatabaseBusy)
+}
+
 /// Brings the schema up to date and gives its version; a newer one is left
 /// alone.
 fn migrate(connection: &mut Connection) -> rusqlite::Result<i64> {
@@ -368,9 +393,8 @@ fn apply(transaction: &Transaction<'_>, run: &str, change: &Change) -> rusqlite:
         Change::Run(ended) => end_run(transaction, run, ended.status, ended.reason.as_deref())?,
         Change::Metadata(metadata) => {
             let step = metadata.step.as_deref().unwrap_or_default();
-            // What is no object has no keys to merge.
-            let values: Map<String, Value> =
-                serde_json::from_str(&metadata.values).unwrap_or_default();
+            let values: Map<String, Value> = serde_json::from_str(&metadata.values)
+                .map_err(|error| rusqlite::Error::ToSqlConversionFailure(error.into()))?;
             let mut insert = transaction.prepare_cached(
                 "INSERT OR REPLACE INTO metadata (run, step, key, value) VALUES (?1, ?2, ?3, ?4)",
             )?;
@@ -389,9 +413,32 @@ fn end_run(
     reason: Option<&str>,
 ) -> rusqlite::Result<()> {
     let ended_at = status.is_final().then(now);
-    connection
-        .prepare_cached("UPDATE runs SET status = ?2, reason = ?3, ended_at = ?4 WHERE id = ?1")?
+    // The first end counts: a run that was cut off may still say that it failed.
+    let changed = connection
+        .prepare_cached(
+            "UPDATE runs SET status = ?2, reason = ?3, ended_at = ?4
+             WHERE id = ?1 AND ended_at IS NULL",
+        )?
         .execute(params![run, status.word(), reason, ended_at])?;
+    if let Some(ended_at) = ended_at.filter(|_| changed > 0) {
+        // Nobody is left to end these: they never ran, or were cut short.
+        connection
+            .prepare_cached(
+                "UPDATE steps SET
+                     ended_at = CASE status WHEN ?3 THEN NULL ELSE ?2 END,
+                     status = CASE status WHEN ?3 THEN ?4 ELSE ?5 END
+                 WHERE run = ?1 AND status IN (?3, ?6, ?7)",
+            )?
+            .execute(params![
+                run,
+                ended_at,
+                StepStatus::Pending.word(),
+                StepStatus::Skipped.word(),
+                StepStatus::Cancelled.word(),
+                StepStatus::Starting.word(),
+                StepStatus::Running.word(),
+            ])?;
+    }
     Ok(())
 }
 
@@ -471,4 +518,33 @@ fn unavailable(error: rusqlite::Error) -> StoreError {
 
 fn now() -> i64 {
     Timestamp::now().as_microsecond()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::SqliteStore;
+    use crate::contract::{StopMode, StoreError};
+    use crate::store::{NewRun, RunStore as _};
+
+    /// Otherwise the long commits of one run would stop the thread that others
+    /// live on, ten times a second each.
+    #[tokio::test]
+    async fn looking_for_a_stop_does_not_wait_for_writers() {
+        let home = tempfile::tempdir().unwrap();
+        let store = SqliteStore::open(&home.path().join("runs.db"), false).unwrap();
+        let run = NewRun {
+            id: "run".into(),
+            name: "name".into(),
+            target: "target".into(),
+            steps: Vec::new(),
+        };
+        store.create(run).await.unwrap();
+        store.request_stop("run", StopMode::Force).await.unwrap();
+        {
+            let _writing = store.shared.connection.lock().unwrap();
+            assert_eq!(store.stop_mode("run"), Ok(None));
+        }
+        assert_eq!(store.stop_mode("run"), Ok(Some(StopMode::Force)));
+        assert_eq!(store.stop_mode("none"), Err(StoreError::UnknownRun));
+    }
 }
