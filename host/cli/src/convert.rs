@@ -1,6 +1,6 @@
 //! From a pipeline file to the contract's pipeline.
 
-use crate::exit::{Exit, Failure};
+use crate::exit::Failure;
 use flavor_host::contract::{ExecutionMode, Pipeline, Resources, Retry, Step};
 use pipeline_file::{LoadError, PipelineFile, RunId};
 use std::fs::File;
@@ -16,12 +16,12 @@ const RUN_DIR_VARIABLE: &str = "FLAVOR_RUN_DIR";
 /// Reads a pipeline file.
 pub(crate) fn read(path: &Path) -> Result<PipelineFile, Failure> {
     let name = path.display().to_string();
-    let file = File::open(path)
-        .map_err(|error| Failure::bad_input(format!("{name} cannot be read: {error}")))?;
-    PipelineFile::from_reader(&name, file).map_err(|error| match error {
-        LoadError::Read { .. } => Failure::new(Exit::BadInput, error),
-        error => Failure::bad_input(error),
-    })
+    let file = File::open(path).map_err(|source| LoadError::Read {
+        file: name.clone(),
+        source,
+    });
+    file.and_then(|file| PipelineFile::from_reader(&name, file))
+        .map_err(Failure::bad_input)
 }
 
 /// The pipeline as a plugin takes it.

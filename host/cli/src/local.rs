@@ -2,7 +2,7 @@
 
 use crate::exit::{Exit, Failure};
 use cap_std::ambient_authority;
-use cap_std::fs::Dir;
+use cap_std::fs::{Dir, MetadataExt as _};
 use flavor_host::Target;
 use flavor_host::credentials::Secret;
 use flavor_host::credentials::modal::TokenPair;
@@ -116,21 +116,38 @@ impl LocalFiles {
             if let Some(parent) = path.parent() {
                 target.create_dir_all(parent)?;
             }
-            copy(&self.source, &target, path)
-                .map_err(|error| io::Error::new(error.kind(), format!("{file}: {error}")))?;
+            copy(&self.source, &target, path, &[])?;
         }
         Ok(())
     }
 }
 
-/// Copies a file, or a directory with all that is in it.
-fn copy(source: &Dir, target: &Dir, path: &Path) -> io::Result<()> {
-    if !source.metadata(path)?.is_dir() {
-        return source.copy(path, target, path).map(|_| ());
+/// Copies a file, or a directory with all that is in it. `above`: the directories
+/// that it is in.
+fn copy(source: &Dir, target: &Dir, path: &Path, above: &[FileId]) -> io::Result<()> {
+    let failed = |error: io::Error| {
+        let path = path.display();
+        io::Error::new(error.kind(), format!("{path}: {error}"))
+    };
+    let metadata = source.metadata(path).map_err(failed)?;
+    if !metadata.is_dir() {
+        return source.copy(path, target, path).map(|_| ()).map_err(failed);
     }
-    target.create_dir_all(path)?;
-    for entry in source.read_dir(path)? {
-        copy(source, target, &path.join(entry?.file_name()))?;
+    let id = FileId(metadata.dev(), metadata.ino());
+    if above.contains(&id) {
+        return Err(failed(io::Error::other(
+            "the link leads to a directory that it is in",
+        )));
+    }
+    let above = [above, &[id]].concat();
+    target.create_dir_all(path).map_err(failed)?;
+    for entry in source.read_dir(path).map_err(failed)? {
+        let name = entry.map_err(failed)?.file_name();
+        copy(source, target, &path.join(name), &above)?;
     }
     Ok(())
 }
+
+/// What tells files apart, whatever paths lead to them.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct FileId(u64, u64);

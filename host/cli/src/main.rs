@@ -9,6 +9,7 @@ mod paths;
 mod plugin;
 mod registry;
 mod render;
+mod screen;
 mod signals;
 mod target;
 mod terminal;
@@ -71,7 +72,8 @@ fn log_to_stderr() {
     let filter = EnvFilter::try_from_env("FLAVOR_LOG").unwrap_or_else(|_| EnvFilter::new("warn"));
     tracing_subscriber::fmt()
         .with_env_filter(filter)
-        .with_writer(std::io::stderr)
+        .with_writer(|| terminal::Log)
+        .with_ansi(terminal::is_watched() && terminal::wants_colours())
         .without_time()
         .with_target(false)
         .init();

@@ -72,8 +72,15 @@ fn from_docker(file: &Path, registry: &str) -> Result<Option<(String, String)>, 
             )));
         }
     };
-    let config: DockerConfig = serde_json::from_str(&text)
-        .map_err(|error| Failure::bad_input(format!("{}: {error}", file.display())))?;
+    // The parser's own words may quote a password.
+    let config: DockerConfig = serde_json::from_str(&text).map_err(|error| {
+        Failure::bad_input(format!(
+            "{}:{}:{}: this is not what docker writes; log in again with `docker login`",
+            file.display(),
+            error.line(),
+            error.column()
+        ))
+    })?;
     let Some(encoded) = config
         .auths
         .get(registry)

@@ -3,30 +3,83 @@
 //! A reader that goes away (`flavor … | head`) is no failure: what it does not
 //! want is dropped.
 
-use std::io::{self, IsTerminal as _, Write as _};
+use crate::screen::Screen;
+use indicatif::{MultiProgress, ProgressDrawTarget};
+use std::io::{self, IsTerminal as _, Write};
+use std::sync::OnceLock;
+
+static BARS: OnceLock<MultiProgress> = OnceLock::new();
+
+/// Redraws a second, at most.
+const REDRAWS: u8 = 20;
+
+/// What is drawn on the terminal below all that is written here.
+pub(crate) fn bars() -> &'static MultiProgress {
+    let screen = || ProgressDrawTarget::term_like_with_hz(Box::<Screen>::default(), REDRAWS);
+    BARS.get_or_init(|| MultiProgress::with_draw_target(screen()))
+}
+
+/// Writes while nothing is drawn.
+fn undisturbed<T>(write: impl FnOnce() -> T) -> T {
+    match BARS.get() {
+        Some(bars) => bars.suspend(write),
+        None => write(),
+    }
+}
 
 /// Writes a line of data.
 pub(crate) fn say(line: &str) {
-    let mut out = io::stdout().lock();
-    let _ = writeln!(out, "{line}").and_then(|()| out.flush());
+    let _ = put(format!("{line}\n").as_bytes());
 }
 
 /// Writes data as it is.
 pub(crate) fn put(data: &[u8]) -> io::Result<()> {
-    let mut out = io::stdout().lock();
-    out.write_all(data)?;
-    out.flush()
+    undisturbed(|| {
+        let mut out = io::stdout().lock();
+        out.write_all(data)?;
+        out.flush()
+    })
 }
 
 /// Writes a line for people.
 pub(crate) fn complain(line: &str) {
-    let mut err = io::stderr().lock();
-    let _ = writeln!(err, "{line}");
+    undisturbed(|| {
+        let mut err = io::stderr().lock();
+        let _ = writeln!(err, "{line}");
+    });
 }
 
-/// Whether people look at stderr as it is written.
+/// Writes diagnostics. Never fails: tracing would report a failure to stderr in a
+/// way that panics when stderr itself is gone.
+#[derive(Debug)]
+pub(crate) struct Log;
+
+impl Write for Log {
+    fn write(&mut self, data: &[u8]) -> io::Result<usize> {
+        let _ = undisturbed(|| io::stderr().write_all(data));
+        Ok(data.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// Whether people look at stderr as it is written, on a terminal that can do more
+/// than write line after line.
 pub(crate) fn is_watched() -> bool {
-    io::stderr().is_terminal()
+    let can_draw = std::env::var_os("TERM").is_some_and(|name| name != "dumb");
+    io::stderr().is_terminal() && can_draw
+}
+
+/// Whether people look at stdout.
+pub(crate) fn shows_data() -> bool {
+    io::stdout().is_terminal()
+}
+
+/// Whether the user has nothing against colours (<https://no-color.org>).
+pub(crate) fn wants_colours() -> bool {
+    std::env::var_os("NO_COLOR").is_none_or(|text| text.is_empty())
 }
 
 /// A text without control characters, which could make a terminal do things;

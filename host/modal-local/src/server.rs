@@ -132,7 +132,13 @@ impl Server {
                 address: options.listen,
                 source,
             });
-        let (address, listener) = listener?;
+        let (address, listener) = match listener {
+            Ok(listening) => listening,
+            Err(error) => {
+                clear_away(&core, &state, remove_state).await;
+                return Err(error);
+            }
+        };
         let (closing, closed) = watch::channel(false);
         let mut connections = JoinSet::new();
         connections.spawn(accept(listener, Service::new(Arc::clone(&core)), closed));
@@ -192,11 +198,7 @@ impl Server {
         self.core.end_all().await;
         self.closing.send_replace(true);
         while self.connections.join_next().await.is_some() {}
-        self.core.finish().await;
-        if let Some(path) = self.remove_state.take() {
-            let _ = tokio::task::spawn_blocking(move || remove(&path)).await;
-        }
-        self.state.release();
+        clear_away(&self.core, &self.state, self.remove_state.take()).await;
     }
 }
 
@@ -208,6 +210,15 @@ impl Drop for Server {
             sandbox.terminate();
         }
     }
+}
+
+/// Removes what only a living server needs, and frees the state directory.
+async fn clear_away(core: &Core, state: &StateDir, remove_state: Option<PathBuf>) {
+    core.finish().await;
+    if let Some(path) = remove_state {
+        let _ = tokio::task::spawn_blocking(move || remove(&path)).await;
+    }
+    state.release();
 }
 
 async fn open_state(state: &State) -> Result<(Arc<StateDir>, Option<PathBuf>), Error> {

@@ -1,18 +1,19 @@
 //! `flavor doctor`
 
 use crate::exit::{Exit, Failure};
+use crate::render::counted;
 use crate::{paths, plugin, terminal};
 use flavor_host::credentials::modal::Surroundings;
 
 pub(crate) async fn doctor() -> Result<Exit, Failure> {
     let plugin = plugin::load().await?;
     let credentials = match Surroundings::of_process().token_pair() {
-        Ok((pair, source)) => format!("{} from {source}", pair.id()),
+        Ok((_, source)) => source.to_string(),
         Err(error) => error.to_string(),
     };
     let state = paths::state()?;
     let usable = match paths::open_state(false) {
-        Ok(state) => format!("{} runs", state.store().runs().await?.len()),
+        Ok(state) => counted(state.store().runs().await?.len(), "run"),
         Err(failure) => failure.message(),
     };
     let row = |name: &str, value: String| vec![name.to_owned(), value];

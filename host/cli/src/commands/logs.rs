@@ -3,11 +3,12 @@
 use super::known_run;
 use crate::args::LogsArgs;
 use crate::exit::{Exit, Failure};
-use crate::render::output_object;
+use crate::render::{Characters, output_object};
 use crate::{paths, terminal};
-use flavor_host::outputs::{Outputs, Piece};
+use flavor_host::contract::OutputStream;
+use flavor_host::outputs::{Outputs, Piece, Pieces};
 use flavor_host::store::RunRecord;
-use serde_json::json;
+use serde_json::{Value, json};
 use std::io;
 
 pub(crate) async fn logs(args: LogsArgs) -> Result<Exit, Failure> {
@@ -45,36 +46,66 @@ fn steps<'r>(run: &'r RunRecord, asked: Option<&str>) -> Result<Vec<&'r str>, Fa
 
 fn show(outputs: &Outputs, step: &str, args: &LogsArgs) -> io::Result<()> {
     for attempt in outputs.attempts(step)? {
-        let mut at_line_start = true;
-        for piece in outputs.read(step, attempt)? {
-            match piece? {
-                Piece::Data { stream, data } if args.json => {
-                    let object = output_object(step, attempt, stream, &data);
-                    terminal::put(format!("{object}\n").as_bytes())?;
+        let pieces = outputs.read(step, attempt)?;
+        match args.json {
+            true => show_objects(pieces, step, attempt)?,
+            false => show_text(pieces, step, args.step.is_none())?,
+        }
+    }
+    Ok(())
+}
+
+fn show_objects(pieces: Pieces, step: &str, attempt: u32) -> io::Result<()> {
+    let put = |object: Value| terminal::put(format!("{object}\n").as_bytes());
+    let mut stdout = Characters::default();
+    let mut stderr = Characters::default();
+    for piece in pieces {
+        match piece? {
+            Piece::Data { stream, data } => {
+                let data = match stream {
+                    OutputStream::Stdout => stdout.push(&data),
+                    OutputStream::Stderr => stderr.push(&data),
+                };
+                if !data.is_empty() {
+                    put(output_object(step, attempt, stream, &data))?;
                 }
-                Piece::Data { data, .. } if args.step.is_some() => terminal::put(&data)?,
-                Piece::Data { data, .. } => {
-                    terminal::put(&labelled(step, &data, &mut at_line_start))?;
-                }
-                Piece::Lost { bytes } if args.json => {
-                    let object = json!({
-                        "event": "warning",
-                        "step": step,
-                        "attempt": attempt,
-                        "message": "output is lost",
-                        "bytes": bytes,
-                    });
-                    terminal::put(format!("{object}\n").as_bytes())?;
-                }
-                Piece::Lost { bytes } => terminal::complain(&match bytes {
-                    Some(bytes) => format!("{step}: {bytes} bytes were dropped"),
-                    None => format!("{step}: some output was dropped"),
-                }),
             }
+            Piece::Lost { bytes } => put(json!({
+                "event": "warning",
+                "step": step,
+                "attempt": attempt,
+                "message": "output is lost",
+                "bytes": bytes,
+            }))?,
         }
-        if !args.json && args.step.is_none() && !at_line_start {
-            terminal::put(b"\n")?;
+    }
+    for (stream, characters) in [
+        (OutputStream::Stdout, stdout),
+        (OutputStream::Stderr, stderr),
+    ] {
+        if let Some(rest) = characters.rest() {
+            put(output_object(step, attempt, stream, &rest))?;
         }
+    }
+    Ok(())
+}
+
+fn show_text(pieces: Pieces, step: &str, with_labels: bool) -> io::Result<()> {
+    let mut at_line_start = true;
+    for piece in pieces {
+        match piece? {
+            Piece::Data { data, .. } if with_labels => {
+                terminal::put(&labelled(step, &data, &mut at_line_start))?;
+            }
+            Piece::Data { data, .. } => terminal::put(&data)?,
+            Piece::Lost { bytes } => terminal::complain(&match bytes {
+                Some(bytes) => format!("{step}: {bytes} bytes were dropped"),
+                None => format!("{step}: some output was dropped"),
+            }),
+        }
+    }
+    if with_labels && !at_line_start {
+        terminal::put(b"\n")?;
     }
     Ok(())
 }

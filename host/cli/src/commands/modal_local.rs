@@ -17,9 +17,7 @@ pub(crate) async fn serve(args: ModalLocalArgs) -> Result<Exit, Failure> {
         state: args.state.map_or(State::Temporary, State::Kept),
         ..Options::default()
     };
-    let server = Server::start(options)
-        .await
-        .map_err(failure)?;
+    let server = Server::start(options).await.map_err(failure)?;
     if made_up {
         let credentials = server.credentials();
         terminal::complain(&format!("export MODAL_TOKEN_ID={}", credentials.token_id));
@@ -55,9 +53,10 @@ fn credentials() -> Result<Option<Credentials>, Failure> {
 
 fn failure(error: modal_local::Error) -> Failure {
     match error {
-        modal_local::Error::RemoteAddress(_) => {
-            Failure::bad_input(format!("{error} with --allow-remote"))
-        }
+        modal_local::Error::RemoteAddress(address) => Failure::bad_input(format!(
+            "{address} is not a loopback address: whoever reaches the server and knows its token \
+             runs commands as you; add --allow-remote if that is meant"
+        )),
         error => Failure::new(Exit::Failed, error),
     }
 }

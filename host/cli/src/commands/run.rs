@@ -7,10 +7,11 @@ use crate::render::{self, Renderer, RunFacts};
 use crate::signals::Interrupts;
 use crate::target::{self, On};
 use crate::{convert, paths, plugin, registry, terminal};
-use flavor_host::contract::{Event, StopMode};
+use flavor_host::contract::{self, Event, RegistryCredentials, RunStatus, StopMode};
 use flavor_host::outputs::OutputWriter;
 use flavor_host::state::{RunDir, StateDir};
-use flavor_host::{Error, Plugin, Run, RunRequest, Target};
+use flavor_host::store::RunStore as _;
+use flavor_host::{Error, Plugin, Run, RunRequest, StartError, Target};
 use pipeline_file::{PipelineFile, RunId};
 use std::sync::Arc;
 use std::time::Duration;
@@ -21,6 +22,9 @@ const STOPPING: Duration = Duration::from_secs(9);
 
 /// After the second one it has this long.
 const STOPPING_AT_ONCE: Duration = Duration::from_millis(1500);
+
+/// When a run was interrupted that took longer.
+const STILL_RUNNING: &str = "before its sandboxes were known to have ended";
 
 pub(crate) async fn run(args: RunArgs) -> Result<Exit, Failure> {
     let mut interrupts = Interrupts::listen()?;
@@ -36,6 +40,10 @@ pub(crate) async fn run(args: RunArgs) -> Result<Exit, Failure> {
         .check(no_service(), check)
         .await
         .map_err(|error| in_file(error, &args))?;
+    let registry = match &file.registry {
+        Some(server) => registry::login(server)?,
+        None => None,
+    };
     let remote = match &on {
         On::Local => None,
         On::Modal => Some(target::remote(None)?),
@@ -43,23 +51,24 @@ pub(crate) async fn run(args: RunArgs) -> Result<Exit, Failure> {
     };
 
     let state = paths::open_state(args.durable)?;
+    let directory = state
+        .run_dir(id.as_str())
+        .map_err(|error| unusable(&state, &error))?;
+    let lock = directory
+        .try_lock()
+        .map_err(|error| unusable(&state, &error))?;
+    // Whoever records a run holds its lock, so nobody does from here on.
     if state.store().run(id.as_str()).await?.is_some() {
         return Err(Failure::bad_input(format!(
             "there is a run `{id}` already: resume it with `flavor resume {id}`, or take another id"
         )));
     }
-    local::end_leftovers(&state).await;
-    let directory = state
-        .run_dir(id.as_str())
-        .map_err(|error| unusable(&state, &error))?;
-    let Some(_lock) = directory
-        .try_lock()
-        .map_err(|error| unusable(&state, &error))?
-    else {
+    let Some(_lock) = lock else {
         return Err(Failure::bad_input(format!(
-            "run `{id}` is being started elsewhere"
+            "run `{id}` is being started elsewhere: take another id"
         )));
     };
+    local::end_leftovers(&state).await;
     let local = match remote {
         Some(_) => None,
         None => Some(Local::start(&directory, files).await?),
@@ -72,6 +81,7 @@ pub(crate) async fn run(args: RunArgs) -> Result<Exit, Failure> {
         file: &file,
         id: &id,
         on: &on,
+        registry,
     };
     let result = match remote.map_or_else(|| session.local_target(local.as_ref()), Ok) {
         Ok(target) => session.run_on(target, &mut interrupts).await,
@@ -92,6 +102,7 @@ struct Session<'s> {
     file: &'s PipelineFile,
     id: &'s RunId,
     on: &'s On,
+    registry: Option<RegistryCredentials>,
 }
 
 impl Session<'_> {
@@ -103,13 +114,14 @@ impl Session<'_> {
     }
 
     async fn run_on(&self, target: Target, interrupts: &mut Interrupts) -> Result<Exit, Failure> {
+        let url = target.url();
         let request = self.request(target)?;
         let mut renderer = render::renderer(self.args.json);
         renderer.run_started(&RunFacts {
             id: self.id.to_string(),
             name: self.file.name.clone(),
             target: self.on.name().to_owned(),
-            steps: self.file.steps.len(),
+            steps: self.step_names(),
         });
         let limits = self.plugin.host().limits();
         let outputs = self
@@ -120,11 +132,11 @@ impl Session<'_> {
         let started = tokio::select! {
             started = self.plugin.run(request) => started,
             () = interrupts.next() => {
-                return self.stopped(renderer.as_mut()).await;
+                return Err(self.cut_off(renderer.as_mut(), "before it had begun").await);
             }
         };
         let run = started.map_err(|error| {
-            let failure = Failure::from(error);
+            let failure = not_started(error, &url);
             renderer.failed(&failure);
             failure
         })?;
@@ -149,10 +161,7 @@ impl Session<'_> {
         );
         let mut request = RunRequest::new(pipeline, target, Arc::new(self.state.store().clone()));
         request.target_name = self.on.name().to_owned();
-        request.registry = match &self.file.registry {
-            Some(server) => registry::login(server)?,
-            None => None,
-        };
+        request.registry = self.registry.clone();
         Ok(request)
     }
 
@@ -182,7 +191,7 @@ impl Session<'_> {
                     continue;
                 }
                 () = sleep_until(stop_by.unwrap_or_else(far_away)), if stop_by.is_some() => {
-                    return self.stopped(renderer).await;
+                    return Err(self.cut_off(renderer, STILL_RUNNING).await);
                 }
                 event = run.next() => event,
             };
@@ -208,28 +217,49 @@ impl Session<'_> {
         }
     }
 
-    /// The run did not end by itself in time: says so, and records it.
-    async fn stopped(&self, renderer: &mut dyn Renderer) -> Result<Exit, Failure> {
-        use flavor_host::contract::RunStatus;
-        use flavor_host::store::RunStore as _;
-
-        let reason = "interrupted before its sandboxes had all ended".to_owned();
-        let failure = Failure::new(Exit::Stopped, &reason);
+    /// The run does not end by itself in time: records that.
+    async fn cut_off(&self, renderer: &mut dyn Renderer, when: &str) -> Failure {
+        let reason = format!("interrupted {when}");
+        let failure = Failure::new(Exit::Stopped, format!("run {} was {reason}", self.id));
         renderer.failed(&failure);
         let store = self.state.store();
         // A run that was never recorded needs no end.
         let _ = store
             .end(self.id.as_str(), RunStatus::Stopped, Some(reason))
             .await;
-        Ok(Exit::Stopped)
+        failure
+    }
+
+    fn step_names(&self) -> Vec<String> {
+        let steps = self.file.steps.iter();
+        steps.map(|step| step.name.as_str().to_owned()).collect()
+    }
+}
+
+/// Says which server it is that cannot be reached.
+fn not_started(error: StartError, url: &str) -> Failure {
+    match &error {
+        StartError::Run(Error::Plugin(contract::Error::Unreachable(fault))) => Failure::new(
+            Exit::Service,
+            format!(
+                "{url} cannot be reached: {}; see whether it is up, and whether this machine has a \
+                 way there",
+                fault.reason
+            ),
+        ),
+        _ => error.into(),
     }
 }
 
 fn run_id(asked: Option<&str>) -> Result<RunId, Failure> {
     match asked {
-        Some(text) => text
-            .parse()
-            .map_err(|error| Failure::bad_input(format!("--run-id {text}: {error}"))),
+        Some(text) => text.parse().map_err(|error| {
+            Failure::bad_input(format!(
+                "--run-id {text:?}: {error}; write 1 to {} of A-Z, a-z, 0-9, `.`, `_` and `-`, \
+                 not beginning with `.` or `-`",
+                RunId::MAX
+            ))
+        }),
         None => Ok(RunId::from_bits(uuid::Uuid::now_v7().as_u128())),
     }
 }
@@ -256,7 +286,7 @@ fn in_file(error: Error, args: &RunArgs) -> Failure {
     crate::commands::validate::in_file(error, &args.file)
 }
 
-fn no_service() -> flavor_host::contract::Context {
+fn no_service() -> contract::Context {
     crate::commands::validate::no_service()
 }
 

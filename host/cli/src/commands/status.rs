@@ -16,7 +16,7 @@ pub(crate) async fn status(args: StatusArgs) -> Result<Exit, Failure> {
         terminal::say(&object(&run, standing).to_string());
     } else {
         for line in lines(&run, standing) {
-            terminal::say(&line);
+            terminal::say(&terminal::escape(&line));
         }
     }
     Ok(Exit::Done)
@@ -35,7 +35,7 @@ fn lines(run: &RunRecord, standing: Standing) -> Vec<String> {
         ),
     ];
     if let Some(reason) = &summary.reason {
-        lines.push(terminal::escape(reason));
+        lines.push(reason.clone());
     }
     if standing == Standing::Interrupted {
         lines.push(format!(
@@ -53,12 +53,11 @@ fn row(step: &StepRecord) -> Vec<String> {
     let took = step
         .started_at
         .map(|started| span(started, step.ended_at.unwrap_or_else(now)));
-    let reason = step.reason.as_deref().map(terminal::escape);
     vec![
         step.name.clone(),
         step.status.word().to_owned(),
         took.unwrap_or_default(),
-        reason.unwrap_or_default(),
+        step.reason.clone().unwrap_or_default(),
     ]
 }
 

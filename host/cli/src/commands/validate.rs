@@ -3,10 +3,13 @@
 use crate::args::ValidateArgs;
 use crate::convert;
 use crate::exit::{Exit, Failure};
+use crate::local::LocalFiles;
+use crate::render::counted;
 use crate::{plugin, terminal};
 use flavor_host::Error;
 use flavor_host::contract::{self, Context, Service};
 use pipeline_file::RunId;
+use pipeline_file::limits::PROBLEMS;
 use serde_json::json;
 use std::path::Path;
 
@@ -24,13 +27,15 @@ pub(crate) async fn validate(args: ValidateArgs) -> Result<Exit, Failure> {
         for warning in warnings {
             terminal::complain(&format!("warning: {}", terminal::escape(&warning)));
         }
-        terminal::say(&format!("{}: valid, {steps} steps", args.file.display()));
+        let steps = counted(steps, "step");
+        terminal::say(&format!("{}: valid, {steps}", args.file.display()));
     }
     Ok(Exit::Done)
 }
 
 async fn check(path: &Path) -> Result<(usize, Vec<String>), Failure> {
     let file = convert::read(path)?;
+    LocalFiles::new(path, &file.files)?;
     let plugin = plugin::load().await?;
     let id = RunId::from_bits(0);
     let pipeline = convert::pipeline(&file, &id, None, None);
@@ -64,6 +69,13 @@ pub(crate) fn in_file(error: Error, path: &Path) -> Failure {
         let place = fault.path.join(".");
         format!("{}: {place}: {}", path.display(), fault.message)
     };
-    let lines: Vec<String> = faults.iter().map(line).collect();
+    let mut lines: Vec<String> = faults.iter().take(PROBLEMS).map(line).collect();
+    if faults.len() > PROBLEMS {
+        lines.push(format!(
+            "{}: {} more problems; the first {PROBLEMS} are shown",
+            path.display(),
+            faults.len() - PROBLEMS
+        ));
+    }
     Failure::bad_input(lines.join("\n"))
 }

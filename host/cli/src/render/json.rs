@@ -1,22 +1,28 @@
 //! One JSON object a line.
 
 use super::{Renderer, RunFacts};
-use crate::exit::Failure;
+use crate::exit::{Exit, Failure};
 use crate::terminal;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use flavor_host::contract::{Event, OutputStream, StepFinished, StepStatus};
+use flavor_host::contract::{Event, OutputStream, RunStatus, StepFinished, StepStatus};
 use serde_json::{Map, Value, json};
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 
 #[derive(Debug, Default)]
 pub(super) struct Json {
-    /// Beginnings of characters that the next piece goes on with.
-    cut: HashMap<(String, bool), Vec<u8>>,
+    /// By step, attempt, and whether it is stderr.
+    outputs: BTreeMap<(String, u32, bool), Characters>,
+    /// What the steps come to if the run ends now.
+    steps: Map<String, Value>,
 }
 
 impl Renderer for Json {
     fn run_started(&mut self, run: &RunFacts) {
+        let steps = run.steps.iter().cloned();
+        self.steps = steps
+            .map(|step| (step, StepStatus::Skipped.word().into()))
+            .collect();
         emit(&json!({
             "event": "run-started",
             "run": run.id,
@@ -27,20 +33,19 @@ impl Renderer for Json {
 
     fn event(&mut self, event: &Event) {
         match event {
-            Event::StepStarted(started) => emit(&json!({
-                "event": "step-started",
-                "step": started.step,
-                "attempt": started.attempt,
-                "sandbox": started.sandbox,
-            })),
+            Event::StepStarted(started) => {
+                self.comes_to(&started.step, StepStatus::Cancelled);
+                emit(&json!({
+                    "event": "step-started",
+                    "step": started.step,
+                    "attempt": started.attempt,
+                    "sandbox": started.sandbox,
+                }));
+            }
             Event::Output(output) => {
-                let key = (output.step.clone(), output.stream == OutputStream::Stderr);
-                let mut data = self.cut.remove(&key).unwrap_or_default();
-                data.extend_from_slice(&output.data);
-                let rest = data.split_off(data.len() - cut_length(&data));
-                if !rest.is_empty() {
-                    self.cut.insert(key, rest);
-                }
+                let is_stderr = output.stream == OutputStream::Stderr;
+                let key = (output.step.clone(), output.attempt, is_stderr);
+                let data = self.outputs.entry(key).or_default().push(&output.data);
                 if !data.is_empty() {
                     emit(&output_object(
                         &output.step,
@@ -59,14 +64,17 @@ impl Renderer for Json {
             Event::StepFinished(finished) if finished.retry_in.is_some() => {
                 emit(&retry_object(finished));
             }
-            Event::StepFinished(finished) => emit(&json!({
-                "event": "step-finished",
-                "step": finished.step,
-                "status": finished.status.word(),
-                "attempt": finished.attempt,
-                "exit_code": finished.exit_code,
-                "reason": finished.reason,
-            })),
+            Event::StepFinished(finished) => {
+                self.comes_to(&finished.step, finished.status);
+                emit(&json!({
+                    "event": "step-finished",
+                    "step": finished.step,
+                    "status": finished.status.word(),
+                    "attempt": finished.attempt,
+                    "exit_code": finished.exit_code,
+                    "reason": finished.reason,
+                }));
+            }
             Event::Warning(warning) => emit(&json!({
                 "event": "warning",
                 "step": warning.step,
@@ -75,11 +83,10 @@ impl Renderer for Json {
             Event::RunFinished(finished) => {
                 let error = finished.error.clone();
                 let error = error.map(|error| flavor_host::Error::Plugin(error).to_string());
-                emit(&run_finished(
-                    finished.status.word(),
-                    error,
-                    &finished.steps,
-                ));
+                for (step, status) in &finished.steps {
+                    self.comes_to(step, *status);
+                }
+                self.run_finished(finished.status, error);
             }
         }
     }
@@ -87,7 +94,35 @@ impl Renderer for Json {
     fn stopping(&mut self) {}
 
     fn failed(&mut self, failure: &Failure) {
-        emit(&run_finished("failed", Some(failure.message()), &[]));
+        let status = match failure.exit {
+            Exit::Stopped => RunStatus::Stopped,
+            _ => RunStatus::Failed,
+        };
+        self.run_finished(status, Some(failure.message()));
+    }
+}
+
+impl Json {
+    fn comes_to(&mut self, step: &str, status: StepStatus) {
+        self.steps.insert(step.to_owned(), status.word().into());
+    }
+
+    fn run_finished(&mut self, status: RunStatus, error: Option<String>) {
+        for ((step, attempt, is_stderr), characters) in std::mem::take(&mut self.outputs) {
+            let stream = match is_stderr {
+                true => OutputStream::Stderr,
+                false => OutputStream::Stdout,
+            };
+            if let Some(rest) = characters.rest() {
+                emit(&output_object(&step, attempt, stream, &rest));
+            }
+        }
+        emit(&json!({
+            "event": "run-finished",
+            "status": status.word(),
+            "error": error,
+            "steps": self.steps,
+        }));
     }
 }
 
@@ -102,19 +137,6 @@ fn retry_object(finished: &StepFinished) -> Value {
         "exit_code": finished.exit_code,
         "reason": finished.reason,
         "retry_in": finished.retry_in,
-    })
-}
-
-fn run_finished(status: &str, error: Option<String>, steps: &[(String, StepStatus)]) -> Value {
-    let steps: Map<String, Value> = steps
-        .iter()
-        .map(|(step, status)| (step.clone(), status.word().into()))
-        .collect();
-    json!({
-        "event": "run-finished",
-        "status": status,
-        "error": error,
-        "steps": steps,
     })
 }
 
@@ -137,6 +159,28 @@ pub(crate) fn output_object(step: &str, attempt: u32, stream: OutputStream, data
     })
 }
 
+/// One output, of which the beginning of a character is held back until the rest
+/// of it comes.
+#[derive(Debug, Default)]
+pub(crate) struct Characters {
+    begun: Vec<u8>,
+}
+
+impl Characters {
+    /// Takes a piece, and gives what can be told of it.
+    pub(crate) fn push(&mut self, data: &[u8]) -> Vec<u8> {
+        let mut whole = std::mem::take(&mut self.begun);
+        whole.extend_from_slice(data);
+        self.begun = whole.split_off(whole.len() - cut_length(&whole));
+        whole
+    }
+
+    /// What is held back when nothing more comes.
+    pub(crate) fn rest(self) -> Option<Vec<u8>> {
+        Some(self.begun).filter(|begun| !begun.is_empty())
+    }
+}
+
 /// How many bytes at the end are the beginning of a character.
 fn cut_length(data: &[u8]) -> usize {
     match std::str::from_utf8(data) {
@@ -151,7 +195,7 @@ fn emit(object: &Value) {
 
 #[cfg(test)]
 mod tests {
-    use super::{cut_length, output_object};
+    use super::{Characters, cut_length, output_object};
     use flavor_host::contract::OutputStream;
 
     #[test]
@@ -163,6 +207,16 @@ mod tests {
             cut_length("🦀".get(..).map(|crab| &crab.as_bytes()[..3]).unwrap()),
             3
         );
+    }
+
+    #[test]
+    fn what_is_held_back_comes_in_the_end() {
+        let mut characters = Characters::default();
+        assert_eq!(characters.push(b"a\xf0\x9f"), b"a");
+        assert_eq!(characters.push(b"\xa6"), b"");
+        assert_eq!(characters.push(b"\x80b\xd0"), "🦀b".as_bytes());
+        assert_eq!(characters.rest(), Some(vec![0xd0]));
+        assert_eq!(Characters::default().rest(), None);
     }
 
     #[test]

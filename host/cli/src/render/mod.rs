@@ -5,7 +5,7 @@ mod lines;
 mod live;
 mod plain;
 
-pub(crate) use json::output_object;
+pub(crate) use json::{Characters, output_object};
 
 use crate::exit::Failure;
 use crate::terminal;
@@ -23,7 +23,8 @@ pub(crate) trait Renderer {
     /// The run was asked to stop.
     fn stopping(&mut self);
 
-    /// The run ended without a `run-finished` event.
+    /// The run ended without a `run-finished` event. The failure itself is
+    /// reported elsewhere.
     fn failed(&mut self, failure: &Failure);
 }
 
@@ -33,7 +34,8 @@ pub(crate) struct RunFacts {
     pub(crate) id: String,
     pub(crate) name: String,
     pub(crate) target: String,
-    pub(crate) steps: usize,
+    /// The names of the steps, in the order of the file.
+    pub(crate) steps: Vec<String>,
 }
 
 /// One object a line, a live view for people, or plain lines.
@@ -54,6 +56,14 @@ pub(crate) fn human(duration: Duration) -> String {
         0..60 => format!("{:.1}s", duration.as_secs_f64()),
         60..3600 => format!("{}m {:02}s", seconds / 60, seconds % 60),
         _ => format!("{}h {:02}m", seconds / 3600, seconds % 3600 / 60),
+    }
+}
+
+/// A number of things, for people.
+pub(crate) fn counted(count: usize, thing: &str) -> String {
+    match count {
+        1 => format!("1 {thing}"),
+        count => format!("{count} {thing}s"),
     }
 }
 

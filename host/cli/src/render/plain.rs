@@ -1,7 +1,7 @@
 //! Plain lines: the run's id and what steps write on stdout, everything else on
 //! stderr.
 
-use super::lines::{Lines, labelled};
+use super::lines::{Lines, show};
 use super::{Renderer, RunFacts, human, verdict};
 use crate::exit::Failure;
 use crate::terminal;
@@ -30,7 +30,7 @@ impl Renderer for Plain {
                 terminal::complain(&format!("{} started", started.step));
             }
             Event::Output(output) => {
-                for line in self.lines.push(&output.step, output.stream, &output.data) {
+                for line in self.lines.push(output) {
                     show(&output.step, &line);
                 }
             }
@@ -60,10 +60,6 @@ impl Renderer for Plain {
     }
 
     fn failed(&mut self, _: &Failure) {}
-}
-
-fn show(step: &str, line: &[u8]) {
-    let _ = terminal::put(&labelled(step, line));
 }
 
 /// A warning, for people.

@@ -1,0 +1,33 @@
+//! The command line tool `flavor`, through its binary alone: what others script
+//! and what people see.
+#![allow(
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::string_slice,
+    clippy::unwrap_used,
+    reason = "tests fail by panicking, their helpers too"
+)]
+
+mod bad_pipelines;
+mod crash;
+mod credentials;
+mod doctor;
+mod environment;
+mod files;
+mod harness;
+mod help;
+mod json;
+mod logs;
+mod memory;
+mod modal_local;
+mod modes;
+mod pipes;
+mod remote;
+mod retries;
+mod run;
+mod run_ids;
+mod runs;
+mod signals;
+mod stop;
+mod terminal;
