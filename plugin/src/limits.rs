@@ -73,6 +73,22 @@ pub const FIRST_CONTACT: Duration = Duration::from_secs(17);
 /// restart of the service, shorter than anybody's patience.
 pub const CREATE_PATIENCE: Duration = Duration::from_secs(180);
 
+/// How long the same is done for what a sandbox needs first: its image and its
+/// secrets.
+pub const PREPARE_PATIENCE: Duration = CREATE_PATIENCE;
+
+/// How long Modal is asked whether a create was carried out whose answer was
+/// lost.
+pub const RECOVERY_PATIENCE: Duration = Duration::from_secs(60);
+
+/// Pauses before each of the listings that have to agree that it was not: a
+/// listing may lag behind.
+pub const RECOVERY_PAUSES: [Duration; 3] = [
+    Duration::ZERO,
+    Duration::from_millis(500),
+    Duration::from_secs(2),
+];
+
 /// How long a sandbox may go without an answer about it before its step is
 /// given up. A sandbox runs on without us; only total silence ends a step.
 pub const STATUS_PATIENCE: Duration = Duration::from_secs(900);
@@ -176,9 +192,6 @@ pub const IMAGE_JOIN_DEADLINE: Deadline = Deadline::both(Duration::from_secs(65)
 
 /// How long an image may take to build.
 pub const IMAGE_BUILD: Duration = Duration::from_secs(3600);
-
-/// Broken streams that are tolerated while an image is built, as the SDK has it.
-pub const IMAGE_JOIN_FAILURES: u32 = 2;
 
 // Answers and documents
 

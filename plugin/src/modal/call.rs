@@ -105,6 +105,26 @@ pub struct CallOptions {
     pub takes_place: bool,
 }
 
+/// A call that failed in the end.
+#[derive(Debug)]
+pub(super) struct Failure {
+    /// The last failure.
+    pub(super) error: CallError,
+    /// Whether an answer was lost on the way: what was asked for may have been
+    /// done all the same.
+    pub(super) in_doubt: bool,
+}
+
+impl From<CallError> for Failure {
+    /// Of something that changes nothing.
+    fn from(error: CallError) -> Self {
+        Self {
+            error,
+            in_doubt: false,
+        }
+    }
+}
+
 impl Default for CallOptions {
     fn default() -> Self {
         Self {
@@ -183,6 +203,26 @@ impl<P: Platform> Client<P> {
         Q: Message + Clone + 'static,
         A: Message + Default + 'static,
     {
+        let answer = self.call_or_doubt(rpc, request, options).await;
+        answer.map_err(|failure| failure.error)
+    }
+
+    /// As [`Self::call`], for calls that change something: tells whether that
+    /// may have happened although the call failed.
+    ///
+    /// # Errors
+    ///
+    /// The last failure.
+    pub(super) async fn call_or_doubt<Q, A>(
+        &self,
+        rpc: &Rpc<Q, A>,
+        request: &Q,
+        options: &CallOptions,
+    ) -> Result<A, Failure>
+    where
+        Q: Message + Clone + 'static,
+        A: Message + Default + 'static,
+    {
         let platform = &self.0.platform;
         let key = match &options.idempotency_key {
             Some(key) => key.clone(),
@@ -194,6 +234,7 @@ impl<P: Platform> Client<P> {
             options.policy,
             self.0.options.max_throttle_wait,
         );
+        let mut in_doubt = false;
         loop {
             let mut headers = attempts.headers(platform.monotonic());
             headers.push(("x-idempotency-key", key.clone()));
@@ -202,6 +243,7 @@ impl<P: Platform> Client<P> {
                 Ok(answer) => return Ok(answer),
                 Err(error) => error,
             };
+            in_doubt |= error.is_transient();
             match attempts.failed(&error, platform.monotonic()) {
                 Next::Again(pause) => {
                     platform.log(
@@ -210,7 +252,7 @@ impl<P: Platform> Client<P> {
                     );
                     platform.sleep(pause).await;
                 }
-                Next::GiveUp => return Err(error),
+                Next::GiveUp => return Err(Failure { error, in_doubt }),
             }
         }
     }

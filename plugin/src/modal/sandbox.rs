@@ -2,9 +2,10 @@
 //! from the request, and later from the id.
 
 use super::auth::expiry;
-use super::call::{CallOptions, Client};
+use super::call::{CallOptions, Client, Failure};
 use super::channel::Endpoint;
 use super::error::CallError;
+use super::recovery::CreateError;
 use super::result::Ending;
 use super::retry::Policy;
 use super::rpc::{
@@ -145,21 +146,26 @@ impl<P: Platform> Client<P> {
     ///
     /// # Errors
     ///
-    /// When Modal says no, or is not there for [`limits::CREATE_PATIENCE`].
+    /// When Modal says no, or is not there for [`limits::CREATE_PATIENCE`], and
+    /// there is no such sandbox.
     pub async fn create_sandbox(
         &self,
         spec: &SandboxSpec,
         idempotency_key: &str,
-    ) -> Result<SandboxHandle, CallError> {
+    ) -> Result<SandboxHandle, CreateError> {
         let options = CallOptions {
             deadline: limits::CREATE,
             policy: Policy::patient(limits::CREATE_PATIENCE),
             idempotency_key: Some(idempotency_key.to_owned()),
             ..CallOptions::default()
         };
-        match self.backend_for(spec) {
+        let created = match self.backend_for(spec) {
             Backend::V1 => self.create_v1(spec, &options).await,
             Backend::V2 => self.create_v2(spec, &options).await,
+        };
+        match created {
+            Ok(sandbox) => Ok(sandbox),
+            Err(failure) => self.recover(spec, failure).await,
         }
     }
 
@@ -167,7 +173,7 @@ impl<P: Platform> Client<P> {
         &self,
         spec: &SandboxSpec,
         options: &CallOptions,
-    ) -> Result<SandboxHandle, CallError> {
+    ) -> Result<SandboxHandle, Failure> {
         let mut secret_ids = Vec::new();
         // The SDK's order: secrets first, plain variables last, so that these
         // win when a name is in both.
@@ -182,7 +188,9 @@ impl<P: Platform> Client<P> {
             tags: tags(&spec.tags),
             ..SandboxCreateRequest::default()
         };
-        let answer = self.call(&SANDBOX_CREATE, &request, options).await?;
+        let answer = self
+            .call_or_doubt(&SANDBOX_CREATE, &request, options)
+            .await?;
         Ok(SandboxHandle::attached(answer.sandbox_id))
     }
 
@@ -190,7 +198,7 @@ impl<P: Platform> Client<P> {
         &self,
         spec: &SandboxSpec,
         options: &CallOptions,
-    ) -> Result<SandboxHandle, CallError> {
+    ) -> Result<SandboxHandle, Failure> {
         let variables = [&spec.environment.secret, &spec.environment.plain];
         let secret_sources = variables
             .into_iter()
@@ -208,7 +216,9 @@ impl<P: Platform> Client<P> {
             secret_sources,
             ..SandboxCreateV2Request::default()
         };
-        let answer = self.call(&SANDBOX_CREATE_V2, &request, options).await?;
+        let answer = self
+            .call_or_doubt(&SANDBOX_CREATE_V2, &request, options)
+            .await?;
         let router = answer
             .command_router_access
             .and_then(|access| RouterAccess::new(&access.url, access.jwt));
@@ -237,8 +247,10 @@ impl<P: Platform> Client<P> {
             sandbox_id: sandbox.id.clone(),
             timeout: hold,
         };
+        let limit = Duration::from_secs_f32(hold) + limits::WAIT_GRACE;
         let options = CallOptions {
-            deadline: Deadline::both(Duration::from_secs_f32(hold) + limits::WAIT_GRACE),
+            deadline: Deadline::both(limit),
+            announced_deadline: Some(limit),
             policy,
             sandbox_token: sandbox.token.clone(),
             takes_place: hold == 0.0,
@@ -386,7 +398,7 @@ fn definition(spec: &SandboxSpec, secret_ids: Vec<String>) -> Sandbox {
     }
 }
 
-fn tags(tags: &[(String, String)]) -> Vec<SandboxTag> {
+pub(super) fn tags(tags: &[(String, String)]) -> Vec<SandboxTag> {
     let tag = |(name, value): &(String, String)| SandboxTag {
         tag_name: name.clone(),
         tag_value: value.clone(),

@@ -8,6 +8,7 @@ use crate::limits;
 use crate::modal::CallError;
 use crate::modal::image::ImageError;
 use crate::modal::output::{self, OutputStream};
+use crate::modal::recovery::CreateError;
 use crate::modal::result::Ending;
 use crate::modal::sandbox::{SandboxHandle, SandboxSpec};
 use crate::names::{self, tag};
@@ -138,7 +139,7 @@ impl<P: Platform, S: RunStore> Attempt<P, S> {
             .client
             .create_sandbox(&spec, &key)
             .await
-            .map_err(|error| Report::call_failed("its sandbox could not be created", error))?;
+            .map_err(create_failed)?;
         self.announce(&sandbox);
         Ok(sandbox)
     }
@@ -229,6 +230,14 @@ impl<P: Platform, S: RunStore> Attempt<P, S> {
                 ),
             });
         }
+    }
+}
+
+fn create_failed(failure: CreateError) -> Report {
+    let fatal = failure.error().is_fatal();
+    Report {
+        fatal: fatal.then(|| failure.error().clone().into()),
+        ..Report::failed(format!("its sandbox could not be created: {failure}"))
     }
 }
 
