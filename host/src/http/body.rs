@@ -1,5 +1,6 @@
 //! Bodies on their way, both ways: counted, bounded and timed.
 
+use super::clients::Stream;
 use bytes::{Bytes, BytesMut};
 use flavor_policy::{Budget, Refusal};
 use http::HeaderMap;
@@ -77,8 +78,9 @@ pub(crate) struct AnswerBody {
     budget: Budget,
     silence: Duration,
     silent_until: Option<Pin<Box<Sleep>>>,
-    /// One of the places for requests under way, until the answer is over.
-    _place: Option<OwnedSemaphorePermit>,
+    /// One of the places for requests under way and one on a connection, until
+    /// the answer is over.
+    _places: (Option<OwnedSemaphorePermit>, Stream),
 }
 
 impl AnswerBody {
@@ -86,14 +88,14 @@ impl AnswerBody {
         body: reqwest::Body,
         budget: Budget,
         silence: Duration,
-        place: Option<OwnedSemaphorePermit>,
+        places: (Option<OwnedSemaphorePermit>, Stream),
     ) -> Self {
         Self {
             body,
             budget,
             silence,
             silent_until: None,
-            _place: place,
+            _places: places,
         }
     }
 }
