@@ -103,6 +103,8 @@ pub struct CallOptions {
     /// Whether it takes one of the places for ordinary calls. Long polls do
     /// not.
     pub takes_place: bool,
+    /// Hears when the service says that it is too much.
+    pub throttled: Option<ThrottleListener>,
 }
 
 /// A call that failed in the end.
@@ -125,6 +127,17 @@ impl From<CallError> for Failure {
     }
 }
 
+/// Hears when the service says that it is too much, when, and how long it wants
+/// to be left alone, if it says so.
+#[derive(Clone)]
+pub struct ThrottleListener(pub Rc<dyn Fn(Duration, Option<Duration>)>);
+
+impl std::fmt::Debug for ThrottleListener {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("ThrottleListener")
+    }
+}
+
 impl Default for CallOptions {
     fn default() -> Self {
         Self {
@@ -134,6 +147,7 @@ impl Default for CallOptions {
             sandbox_token: None,
             announced_deadline: None,
             takes_place: true,
+            throttled: None,
         }
     }
 }
@@ -244,6 +258,11 @@ impl<P: Platform> Client<P> {
                 Err(error) => error,
             };
             in_doubt |= error.is_transient();
+            if let Some(ThrottleListener(listener)) = &options.throttled
+                && error.is_throttling()
+            {
+                listener(platform.monotonic(), error.retry_after());
+            }
             match attempts.failed(&error, platform.monotonic()) {
                 Next::Again(pause) => {
                     platform.log(
@@ -303,6 +322,12 @@ impl<P: Platform> Client<P> {
             }
             Err(status) => Err(self.failure(rpc.name, &status)),
         }
+    }
+
+    /// Fetches the short-lived token while something else is waited for. Whether
+    /// that works is for the first call to say that needs it.
+    pub async fn warm_up(&self) {
+        let _ = Box::pin(self.0.auth.get(self)).await;
     }
 
     /// Opens a stream of answers. Streams are not retried here: each reader

@@ -2,7 +2,7 @@
 //! from the request, and later from the id.
 
 use super::auth::expiry;
-use super::call::{CallOptions, Client, Failure};
+use super::call::{CallOptions, Client, Failure, ThrottleListener};
 use super::channel::Endpoint;
 use super::error::CallError;
 use super::recovery::CreateError;
@@ -10,7 +10,8 @@ use super::result::Ending;
 use super::retry::Policy;
 use super::rpc::{
     SANDBOX_CREATE, SANDBOX_CREATE_V2, SANDBOX_GET_COMMAND_ROUTER_ACCESS, SANDBOX_GET_TASK_ID,
-    SANDBOX_GET_TASK_ID_V2, SANDBOX_TERMINATE, SANDBOX_TERMINATE_V2, SANDBOX_WAIT, SANDBOX_WAIT_V2,
+    SANDBOX_GET_TASK_ID_V2, SANDBOX_LIST_V2, SANDBOX_TERMINATE, SANDBOX_TERMINATE_V2, SANDBOX_WAIT,
+    SANDBOX_WAIT_V2,
 };
 use crate::environment::SplitEnvironment;
 use crate::limits::{self, Deadline};
@@ -23,8 +24,9 @@ use modal_proto::client::sandbox_get_command_router_access_request::Target;
 use modal_proto::client::secret_source::Source;
 use modal_proto::client::{
     NetworkAccess, PortSpecs, Resources, Sandbox, SandboxCreateRequest, SandboxCreateV2Request,
-    SandboxGetCommandRouterAccessRequest, SandboxGetTaskIdRequest, SandboxTag,
-    SandboxTerminateRequest, SandboxWaitRequest, SchedulerPlacement, SecretSource, StringMap,
+    SandboxGetCommandRouterAccessRequest, SandboxGetTaskIdRequest, SandboxInfo, SandboxListRequest,
+    SandboxTag, SandboxTerminateRequest, SandboxWaitRequest, SchedulerPlacement, SecretSource,
+    StringMap,
 };
 use std::time::Duration;
 
@@ -142,7 +144,9 @@ impl<P: Platform> Client<P> {
     }
 
     /// Creates a sandbox. The key makes repetitions safe: they give the same
-    /// sandbox.
+    /// sandbox. Being throttled is passed on to `throttled`, for the sake of
+    /// others that are waiting to create one; how many do so at one time is for
+    /// the caller to bound.
     ///
     /// # Errors
     ///
@@ -152,11 +156,14 @@ impl<P: Platform> Client<P> {
         &self,
         spec: &SandboxSpec,
         idempotency_key: &str,
+        throttled: Option<ThrottleListener>,
     ) -> Result<SandboxHandle, CreateError> {
         let options = CallOptions {
             deadline: limits::CREATE,
             policy: Policy::patient(limits::CREATE_PATIENCE),
             idempotency_key: Some(idempotency_key.to_owned()),
+            throttled,
+            takes_place: false,
             ..CallOptions::default()
         };
         let created = match self.backend_for(spec) {
@@ -263,6 +270,34 @@ impl<P: Platform> Client<P> {
         Ok(answer.result.as_ref().and_then(Ending::from_result))
     }
 
+    /// One page of the sandboxes of an app that carry these tags, newest first,
+    /// of both backends and with those that have ended: those created before a
+    /// moment, or the newest.
+    ///
+    /// # Errors
+    ///
+    /// When Modal says no or is not there. It is not asked again.
+    pub async fn list_sandboxes(
+        &self,
+        app_id: &str,
+        tagged: &[(String, String)],
+        before: Option<f64>,
+    ) -> Result<Vec<Listed>, CallError> {
+        let request = SandboxListRequest {
+            app_id: app_id.to_owned(),
+            before_timestamp: before.unwrap_or_default(),
+            environment_name: self.options().environment.clone(),
+            include_finished: true,
+            tags: tags(tagged),
+        };
+        let options = CallOptions {
+            policy: Policy::ONCE,
+            ..CallOptions::default()
+        };
+        let answer = self.call(&SANDBOX_LIST_V2, &request, &options).await?;
+        Ok(answer.sandboxes.into_iter().map(Listed::from).collect())
+    }
+
     /// Ends a sandbox. One that has ended already is no failure.
     ///
     /// # Errors
@@ -359,6 +394,28 @@ impl<P: Platform> Client<P> {
                 reason: "the answer names no server".into(),
             },
         })
+    }
+}
+
+/// A sandbox as a listing shows it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Listed {
+    /// Modal's id.
+    pub id: String,
+    /// Seconds since 1970, as Modal counts them.
+    pub created_at: f64,
+    /// How it ended, if it has.
+    pub ending: Option<Ending>,
+}
+
+impl From<SandboxInfo> for Listed {
+    fn from(info: SandboxInfo) -> Self {
+        let result = info.task_info.and_then(|task| task.result);
+        Self {
+            id: info.id,
+            created_at: info.created_at,
+            ending: result.as_ref().and_then(Ending::from_result),
+        }
     }
 }
 
