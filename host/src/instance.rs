@@ -27,7 +27,8 @@ impl Instance {
         limits: &Limits,
         ticking: Ticking,
     ) -> Result<Self, Error> {
-        let meter = CpuMeter::new(limits.cpu_between_returns);
+        let asked = state.gate.asked();
+        let meter = CpuMeter::new(limits.cpu_between_returns, asked);
         let mut store = limited(pre.engine(), state, limits, &meter);
         let cpu_limit = limits.cpu_between_returns;
         let bindings = {
@@ -65,6 +66,12 @@ impl Instance {
         let work = self
             .store
             .run_concurrent(async move |accessor| call(accessor, bindings).await);
+        // The instance is one task in tokio's eyes and thousands in truth. tokio
+        // lets a task do some hundred things in a row and then tells it to wait
+        // whatever it tries: all requests of the instance would be polled again
+        // and again, a hundred of them in earnest. That others get their turn is
+        // the epoch's business.
+        let work = tokio::task::unconstrained(work);
         let result = self.meter.metered(work).await;
         result
             .and_then(|result| result)

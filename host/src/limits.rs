@@ -152,8 +152,16 @@ pub(crate) const KEEP_ALIVE: (Duration, Duration) =
 
 /// Flow-control windows of HTTP/2, per stream and per connection, in bytes.
 /// Large enough for 100 MB/s at 10 ms, and what a slow guest can make the host
-/// hold.
-pub(crate) const WINDOWS: (u32, u32) = (1024 * 1024, 16 * 1024 * 1024);
+/// hold: with three lanes full of connections, 384 MiB.
+pub(crate) const WINDOWS: (u32, u32) = (1024 * 1024, 4 * 1024 * 1024);
+
+/// Requests under way on one connection before another one is opened: what
+/// servers commonly allow. What a server does not allow waits in line there.
+pub(crate) const STREAMS_PER_CONNECTION: usize = 100;
+
+/// Connections that one lane opens to one server. With [`STREAMS_PER_CONNECTION`]
+/// they carry 3,200 requests; more than that share them.
+pub(crate) const CONNECTIONS_PER_LANE: usize = 32;
 
 /// One piece of a request's body on its way out of a guest, in bytes: a frame of
 /// HTTP/2. Each request holds about two of them, those that wait in line too.

@@ -6,7 +6,7 @@
 
 use crate::contract::{Event, OutputStream};
 use cap_std::fs::{Dir, File, OpenOptions};
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::io::{self, BufReader, Read as _, Write as _};
 
 /// The outputs of a run.
@@ -51,7 +51,7 @@ impl Outputs {
             directory: self.directory,
             per_attempt,
             left: total,
-            open: 0,
+            open: VecDeque::new(),
             attempts: HashMap::new(),
         }
     }
@@ -96,12 +96,12 @@ pub struct OutputWriter {
     directory: Dir,
     per_attempt: u64,
     left: u64,
-    /// How many of the attempts have an open file.
-    open: usize,
+    /// Attempts that may have an open file, the longest open first.
+    open: VecDeque<(String, u32)>,
     attempts: HashMap<(String, u32), Attempt>,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Default)]
 struct Attempt {
     file: Option<File>,
     kept: u64,
@@ -180,40 +180,39 @@ impl OutputWriter {
     }
 
     fn close(&mut self) {
-        self.open = 0;
-        for attempt in self.attempts.values_mut() {
-            attempt.file = None;
+        for key in self.open.drain(..) {
+            if let Some(attempt) = self.attempts.get_mut(&key) {
+                attempt.file = None;
+            }
         }
     }
 
     fn attempt(&mut self, step: &str, number: u32) -> io::Result<&mut Attempt> {
-        let open = self
-            .attempts
-            .values()
-            .filter(|attempt| attempt.file.is_some())
-            .count();
-        if open >= OPEN_FILES {
-            for attempt in self.attempts.values_mut() {
-                attempt.file = None;
-            }
+        let key = (step.to_owned(), number);
+        let known = self.attempts.get(&key);
+        if known.is_none_or(|attempt| attempt.file.is_none()) {
+            self.make_room();
         }
-        let attempt = self
-            .attempts
-            .entry((step.to_owned(), number))
-            .or_insert_with(|| Attempt {
-                file: None,
-                kept: 0,
-                dropped: 0,
-            });
+        let attempt = self.attempts.entry(key.clone()).or_default();
         if attempt.file.is_none() {
             let mut options = OpenOptions::new();
             options.create(true).append(true);
-            attempt.file = Some(
-                self.directory
-                    .open_with(file_name(step, number), &options)?,
-            );
+            let name = file_name(step, number);
+            attempt.file = Some(self.directory.open_with(name, &options)?);
+            self.open.push_back(key);
         }
         Ok(attempt)
+    }
+
+    /// Closes the file that has been open for longest, when there are as many as
+    /// there may be.
+    fn make_room(&mut self) {
+        if self.open.len() >= OPEN_FILES
+            && let Some(key) = self.open.pop_front()
+            && let Some(attempt) = self.attempts.get_mut(&key)
+        {
+            attempt.file = None;
+        }
     }
 }
 
@@ -380,6 +379,30 @@ mod tests {
         let mut file = std::fs::OpenOptions::new().append(true).open(path).unwrap();
         file.write_all(&[1, 9, 0, 0, 0, b'h']).unwrap();
         assert_eq!(read(&directory, "a"), [stdout(b"whole")]);
+    }
+
+    #[test]
+    fn more_attempts_than_files_may_be_open() {
+        let directory = tempfile::tempdir().unwrap();
+        let mut writer = outputs(&directory).writer(99, 9_999);
+        let steps = 2 * super::OPEN_FILES;
+        for round in [b"1", b"2"] {
+            for step in 0..steps {
+                writer.record(&output(&format!("s{step}"), round)).unwrap();
+                assert!(writer.open.len() <= super::OPEN_FILES);
+            }
+        }
+        for step in 0..steps {
+            let written = read(&directory, &format!("s{step}"));
+            assert_eq!(written, [stdout(b"1"), stdout(b"2")]);
+        }
+        writer.record(&end()).unwrap();
+        assert!(
+            writer
+                .attempts
+                .values()
+                .all(|attempt| attempt.file.is_none())
+        );
     }
 
     #[test]

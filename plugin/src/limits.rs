@@ -73,6 +73,22 @@ pub const FIRST_CONTACT: Duration = Duration::from_secs(17);
 /// restart of the service, shorter than anybody's patience.
 pub const CREATE_PATIENCE: Duration = Duration::from_secs(180);
 
+/// How long the same is done for what a sandbox needs first: its image and its
+/// secrets.
+pub const PREPARE_PATIENCE: Duration = CREATE_PATIENCE;
+
+/// How long Modal is asked whether a create was carried out whose answer was
+/// lost.
+pub const RECOVERY_PATIENCE: Duration = Duration::from_secs(60);
+
+/// Pauses before each of the listings that have to agree that it was not: a
+/// listing may lag behind.
+pub const RECOVERY_PAUSES: [Duration; 3] = [
+    Duration::ZERO,
+    Duration::from_millis(500),
+    Duration::from_secs(2),
+];
+
 /// How long a sandbox may go without an answer about it before its step is
 /// given up. A sandbox runs on without us; only total silence ends a step.
 pub const STATUS_PATIENCE: Duration = Duration::from_secs(900);
@@ -98,14 +114,74 @@ pub const WAIT_HOLD: f32 = 10.0;
 /// An attempt at that question may take this much longer, as the SDK has it.
 pub const WAIT_GRACE: Duration = Duration::from_secs(5);
 
-/// Sandboxes whose end is waited for with a question of their own at one time.
-/// A connection commonly carries 100 streams; these have a connection to
+/// Sandboxes that are asked about with a question that is held, at one time.
+/// Their end is known at once, at a tenth of a call per second each. A
+/// connection commonly carries 100 streams; these have a connection to
 /// themselves.
-pub const WAITS_AT_ONCE: usize = 90;
+pub const HOLDS_AT_ONCE: usize = 64;
+
+/// Beyond [`HOLDS_AT_ONCE`], only sandboxes that have lived for this long are
+/// asked about like that: what ends sooner is found in a listing, a hundred with
+/// one call.
+pub const HOLD_AFTER: Duration = Duration::from_secs(1);
+
+/// Questions of that kind a second; [`HOLDS_AT_ONCE`] can be saved up. Where
+/// sandboxes end faster than that, listings find them within
+/// [`LIST_PAUSE`] and cost less.
+pub const HOLD_RATE: u32 = 50;
+
+/// The same number where the service has no listings to offer: all sandboxes
+/// take turns.
+pub const TURNS_AT_ONCE: usize = 256;
 
 /// How long a question is held when there are more sandboxes than
-/// [`WAITS_AT_ONCE`]: they take turns.
+/// [`TURNS_AT_ONCE`].
 pub const WAIT_HOLD_CROWDED: f32 = 0.5;
+
+/// Every sandbox is asked about this often at least, whatever listings say: at
+/// a sixtieth of a call per second, a server whose listings are wrong costs a
+/// minute and not the run.
+pub const ASK_EVERY: Duration = Duration::from_secs(60);
+
+/// Questions of that kind at one time.
+pub const ASKS_AT_ONCE: usize = 64;
+
+/// A sandbox that is not in a listing is asked about at once; when it is missing
+/// again although it runs, after this pause, which doubles up to [`ASK_EVERY`].
+pub const ABSENT_PAUSE: Duration = Duration::from_secs(1);
+
+// Listings
+
+/// From the beginning of one listing to that of the next: the first while ends
+/// are found; doubles up to the second while none are. Half of a second, so that
+/// an end is known within one, the listing included.
+pub const LIST_PAUSE: (Duration, Duration) =
+    (Duration::from_millis(50), Duration::from_millis(500));
+
+/// Pages of listings per second and sandbox. Together with what is asked besides
+/// it stays below a tenth of a call.
+pub const LIST_RATE: f64 = 0.05;
+
+/// Pages per second however few sandboxes there are.
+pub const LIST_RATE_LEAST: u32 = 10;
+
+/// So much of that can be saved up for when many end together.
+pub const LIST_SAVED: Duration = Duration::from_secs(2);
+
+/// Pages that can be saved up however few sandboxes there are.
+pub const LIST_BUDGET_LEAST: u32 = 20;
+
+/// Sandboxes in one page, until a larger one has been seen.
+pub const LIST_PAGE: usize = 100;
+
+/// How far the clocks of the service's machines may be apart.
+pub const LIST_SKEW: Duration = Duration::from_secs(2);
+
+/// Pages of one listing that are asked for side by side.
+pub const PAGES_AT_ONCE: usize = 16;
+
+/// The shortest time for which the watch goes to sleep: timers have a grain.
+pub const WATCH_TICK: Duration = Duration::from_millis(1);
 
 /// Pause between two questions for the task id of a sandbox that is not
 /// scheduled yet, as the SDK has it.
@@ -116,27 +192,46 @@ pub const SCHEDULING: Duration = Duration::from_secs(21 * 60);
 
 // How much at once
 
-/// Calls under way, waits and outputs not counted. Below the 100 streams of one
-/// connection, so that none queues where the deadline cannot see it.
-pub const CALLS_AT_ONCE: usize = 64;
+/// Calls under way; creates, held questions and outputs are counted by
+/// themselves. A forced stop ends a thousand sandboxes with them in some ten
+/// round trips.
+pub const CALLS_AT_ONCE: usize = 128;
 
-/// Sandboxes that are being created. Modal quotes 30 creates a second; more
-/// requests in flight than that gain nothing and lose when throttled.
-pub const STARTING_AT_ONCE: usize = 40;
+/// Sandboxes that are being created. Modal's support quotes 30 creates a second
+/// with bursts of 2,000: a wide pipeline starts at once, and when that is too
+/// much the service says so.
+pub const STARTING_AT_ONCE: usize = 1000;
 
-/// Outputs that are read at one time, two per sandbox.
-pub const OUTPUTS_AT_ONCE: usize = 64;
+/// The fewest that are left of them when the service says that it is too much.
+pub const STARTING_AT_LEAST: usize = 4;
+
+/// Refusals within this time belong to one burst of creates.
+pub const THROTTLE_BURST: Duration = Duration::from_secs(1);
+
+/// Outputs that are read while their sandboxes run, two per sandbox. What the
+/// others write is kept by the service until they have ended.
+pub const OUTPUTS_AT_ONCE: usize = 2000;
+
+/// Outputs of ended sandboxes that are read besides these.
+pub const LATE_OUTPUTS_AT_ONCE: usize = 128;
 
 // Events
 
 /// Events that are handed to the host in one go.
 pub const EVENTS_AT_ONCE: usize = 256;
 
+/// Events about steps that the host has not taken yet. Beyond it, no step goes
+/// on until it has taken some, except to be ended.
+pub const EVENTS_WAITING: usize = 4096;
+
 // Output of steps
 
 /// Output that has been read and not yet taken by the host. Beyond it, reading
 /// pauses.
 pub const OUTPUT_IN_FLIGHT: usize = 1024 * 1024;
+
+/// What a piece of output weighs besides its bytes.
+pub const OUTPUT_EVENT: usize = 128;
 
 /// One piece of output on its way to the host.
 pub const OUTPUT_PIECE: usize = 64 * 1024;
@@ -159,7 +254,8 @@ pub const OUTPUT_RETRIES: u32 = 10;
 /// Pause before the first further attempt at an output; doubles each time.
 pub const OUTPUT_RETRY_PAUSE: Duration = Duration::from_millis(10);
 
-/// How long output is still read after its sandbox has ended.
+/// How long the output of ended sandboxes is still read at the end of a run,
+/// from one that comes to its end to the next.
 pub const OUTPUT_AFTER_END: Duration = Duration::from_secs(60);
 
 /// How long output is still read after a run was stopped.
@@ -176,9 +272,6 @@ pub const IMAGE_JOIN_DEADLINE: Deadline = Deadline::both(Duration::from_secs(65)
 
 /// How long an image may take to build.
 pub const IMAGE_BUILD: Duration = Duration::from_secs(3600);
-
-/// Broken streams that are tolerated while an image is built, as the SDK has it.
-pub const IMAGE_JOIN_FAILURES: u32 = 2;
 
 // Answers and documents
 

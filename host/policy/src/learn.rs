@@ -175,17 +175,25 @@ pub enum LearnError {
 /// All grants learned and not yet forgotten.
 #[derive(Debug, Clone)]
 pub(crate) struct Learned {
-    by_origin: HashMap<Origin, Vec<Entry>>,
+    by_origin: HashMap<Origin, Opened>,
     // What `forget` looks up: every origin that a key has entries under.
     by_key: HashMap<Arc<str>, Vec<Origin>>,
     limit: usize,
     len: usize,
 }
 
-/// One learned grant, stored under its origin.
-#[derive(Debug, Clone)]
-struct Entry {
-    key: Arc<str>,
+/// What is open on one server. Thousands of keys may open the same thing there,
+/// so deciding about a request looks at what is open, not at who opened it.
+#[derive(Debug, Clone, Default)]
+struct Opened {
+    /// Each thing once, with the number of keys that open it.
+    things: Vec<(Thing, usize)>,
+    by_key: HashMap<Arc<str>, Vec<Thing>>,
+}
+
+/// What one learned grant opens.
+#[derive(Debug, Clone, PartialEq)]
+struct Thing {
     rule: Arc<LearnRule>,
     private: bool,
 }
@@ -233,13 +241,11 @@ impl Learned {
     pub(crate) fn forget(&mut self, key: &str) -> usize {
         let before = self.len;
         for origin in self.by_key.remove(key).unwrap_or_default() {
-            let Some(entries) = self.by_origin.get_mut(&origin) else {
+            let Some(opened) = self.by_origin.get_mut(&origin) else {
                 continue;
             };
-            let count = entries.len();
-            entries.retain(|entry| &*entry.key != key);
-            self.len -= count - entries.len();
-            if entries.is_empty() {
+            self.len -= opened.close(key);
+            if opened.things.is_empty() {
                 self.by_origin.remove(&origin);
             }
         }
@@ -253,23 +259,22 @@ impl Learned {
         service: &ServiceName,
         method: &MethodName,
     ) -> Option<Cover> {
-        let entry = self
-            .entries(origin)
-            .iter()
-            .find(|entry| entry.rule.grpc.covers(service, method))?;
+        let thing = self
+            .things(origin)
+            .find(|thing| thing.rule.grpc.covers(service, method))?;
         Some(Cover {
             // A server named at run time never gets the host's credentials, and
             // opens no further one.
             credential: None,
             learn: Vec::new(),
-            lane: entry.rule.grpc.lane(method).cloned(),
-            private: entry.private,
+            lane: thing.rule.grpc.lane(method).cloned(),
+            private: thing.private,
         })
     }
 
     /// What is opened on a server at all.
     pub(crate) fn accesses(&self, origin: &Origin) -> impl Iterator<Item = &GrpcAccess> {
-        self.entries(origin).iter().map(|entry| &entry.rule.grpc)
+        self.things(origin).map(|thing| &thing.rule.grpc)
     }
 
     /// Every server with a learned grant, and whether it reaches private
@@ -277,11 +282,13 @@ impl Learned {
     pub(crate) fn origins(&self) -> impl Iterator<Item = (&Origin, bool)> {
         self.by_origin
             .iter()
-            .map(|(origin, entries)| (origin, entries.iter().any(|entry| entry.private)))
+            .map(|(origin, opened)| (origin, opened.things.iter().any(|(thing, _)| thing.private)))
     }
 
-    fn entries(&self, origin: &Origin) -> &[Entry] {
-        self.by_origin.get(origin).map_or(&[], Vec::as_slice)
+    fn things(&self, origin: &Origin) -> impl Iterator<Item = &Thing> {
+        let opened = self.by_origin.get(origin);
+        let things = opened.map_or(&[][..], |opened| opened.things.as_slice());
+        things.iter().map(|(thing, _)| thing)
     }
 
     fn insert(
@@ -291,11 +298,13 @@ impl Learned {
         rule: &Arc<LearnRule>,
         private: bool,
     ) -> Result<(), LearnError> {
-        let known = self
-            .entries(&origin)
-            .iter()
-            .any(|entry| &*entry.key == key && entry.rule == *rule && entry.private == private);
-        if known {
+        let thing = Thing {
+            rule: Arc::clone(rule),
+            private,
+        };
+        let opened = self.by_origin.get(&origin);
+        let known = opened.and_then(|opened| opened.by_key.get(key));
+        if known.is_some_and(|things| things.contains(&thing)) {
             return Ok(());
         }
         if self.len >= self.limit {
@@ -306,13 +315,31 @@ impl Learned {
         if !origins.contains(&origin) {
             origins.push(origin.clone());
         }
-        self.by_origin.entry(origin).or_default().push(Entry {
-            key,
-            rule: Arc::clone(rule),
-            private,
-        });
+        self.by_origin.entry(origin).or_default().open(key, thing);
         self.len += 1;
         Ok(())
+    }
+}
+
+impl Opened {
+    fn open(&mut self, key: Arc<str>, thing: Thing) {
+        match self.things.iter_mut().find(|(open, _)| *open == thing) {
+            Some((_, keys)) => *keys += 1,
+            None => self.things.push((thing.clone(), 1)),
+        }
+        self.by_key.entry(key).or_default().push(thing);
+    }
+
+    /// Closes what a key opened, and says how many things that were.
+    fn close(&mut self, key: &str) -> usize {
+        let closed = self.by_key.remove(key).unwrap_or_default();
+        for thing in &closed {
+            if let Some((_, keys)) = self.things.iter_mut().find(|(open, _)| open == thing) {
+                *keys -= 1;
+            }
+        }
+        self.things.retain(|(_, keys)| *keys > 0);
+        closed.len()
     }
 }
 

@@ -21,9 +21,9 @@ const GIB: u64 = 1024 * MIB;
 pub struct Limits {
     /// Requests sent and not yet answered to the end.
     ///
-    /// Default 512: each may hold a flow-control window of 64 KiB in the host, 32
-    /// MiB together; more than that waits in line at the server anyway, which
-    /// commonly allows 100 streams per connection.
+    /// Default 4,096: a thousand jobs with both their outputs being read, and a
+    /// thousand more that are starting. What answers may take in the host is
+    /// bounded by the flow-control windows of the connections.
     pub requests_in_flight: u32,
     /// Requests that wait for a place among those; further ones are refused.
     ///
@@ -64,7 +64,7 @@ pub struct Limits {
 impl Default for Limits {
     fn default() -> Self {
         Self {
-            requests_in_flight: 512,
+            requests_in_flight: 4096,
             requests_waiting: 1024,
             request_header_bytes: 32 * KIB,
             request_body_bytes: GIB,

@@ -12,8 +12,10 @@ use wasmtime::{Store, UpdateDeadline};
 /// Counts epoch ticks that find the guest at work without a return in between.
 ///
 /// At each tick the guest is made to yield, so that the host's other work gets
-/// its turn. Yielding is no return: only when the guest has nothing to do for a
-/// moment does the count begin anew.
+/// its turn. Yielding is no return: the count begins anew when the guest has
+/// nothing to do for a moment, or when it has asked the host for something that
+/// it has to wait for. One that looks after thousands of requests may always have
+/// something to do.
 #[derive(Debug, Clone)]
 pub(crate) struct CpuMeter {
     shared: Arc<Shared>,
@@ -25,10 +27,12 @@ struct Shared {
     ticks: AtomicU64,
     yielded: AtomicBool,
     exceeded: AtomicBool,
+    asked: Arc<AtomicBool>,
 }
 
 impl CpuMeter {
-    pub(crate) fn new(limit: Duration) -> Self {
+    /// `asked` is set by whatever the guest has to wait for.
+    pub(crate) fn new(limit: Duration, asked: Arc<AtomicBool>) -> Self {
         let ticks = limit.as_millis().div_ceil(EPOCH_TICK.as_millis().max(1));
         Self {
             shared: Arc::new(Shared {
@@ -36,6 +40,7 @@ impl CpuMeter {
                 ticks: AtomicU64::new(0),
                 yielded: AtomicBool::new(false),
                 exceeded: AtomicBool::new(false),
+                asked,
             }),
         }
     }
@@ -45,6 +50,9 @@ impl CpuMeter {
         let shared = Arc::clone(&self.shared);
         store.set_epoch_deadline(1);
         store.epoch_deadline_callback(move |_| {
+            if shared.asked.swap(false, Ordering::Relaxed) {
+                shared.ticks.store(0, Ordering::Relaxed);
+            }
             if shared.ticks.fetch_add(1, Ordering::Relaxed) >= shared.limit {
                 shared.exceeded.store(true, Ordering::Relaxed);
                 return Ok(UpdateDeadline::Interrupt);

@@ -1,5 +1,6 @@
 //! Bodies on their way, both ways: counted, bounded and timed.
 
+use super::clients::Stream;
 use crate::limits::EMPTY_PIECES;
 use crate::log::GuestLog;
 use bytes::{Bytes, BytesMut};
@@ -101,8 +102,9 @@ pub(crate) struct AnswerBody {
     /// Pieces in a row without anything in them.
     empty: u32,
     log: Arc<GuestLog>,
-    /// One of the places for requests under way, until the answer is over.
-    _place: Option<OwnedSemaphorePermit>,
+    /// One of the places for requests under way and one on a connection, until
+    /// the answer is over.
+    _places: (Option<OwnedSemaphorePermit>, Stream),
 }
 
 impl AnswerBody {
@@ -111,7 +113,7 @@ impl AnswerBody {
         budget: Budget,
         silence: Duration,
         log: Arc<GuestLog>,
-        place: Option<OwnedSemaphorePermit>,
+        places: (Option<OwnedSemaphorePermit>, Stream),
     ) -> Self {
         Self {
             body,
@@ -120,7 +122,7 @@ impl AnswerBody {
             silent_until: None,
             empty: 0,
             log,
-            _place: place,
+            _places: places,
         }
     }
 }

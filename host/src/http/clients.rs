@@ -1,19 +1,43 @@
-//! HTTP clients: one per lane, none shared between instances.
+//! HTTP clients: some per lane, none shared between instances.
+//!
+//! A client has one connection to each server, and a server takes only so many
+//! requests at a time on one. So a lane has as many clients as its requests need,
+//! and each request goes to the first that has room.
 
 use super::resolver::Resolver;
-use crate::limits::{CONNECT, KEEP_ALIVE, WINDOWS};
-use flavor_policy::{Label, Policy};
+use crate::limits::{CONNECT, CONNECTIONS_PER_LANE, KEEP_ALIVE, STREAMS_PER_CONNECTION, WINDOWS};
+use flavor_policy::{Label, Origin, Policy, Scheme};
 use reqwest::dns::{Addrs, Name, Resolve, Resolving};
 use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
-/// The clients of one plugin instance. A client has a connection of its own to
-/// each server, so that calls on different lanes do not wait for each other.
+/// The clients of one plugin instance. Lanes have clients of their own, so that
+/// calls on different lanes do not wait for each other.
 #[derive(Debug)]
 pub(crate) struct Clients {
     gatekeeper: Arc<Gatekeeper>,
-    by_lane: Mutex<HashMap<Option<Label>, reqwest::Client>>,
+    by_lane: Mutex<HashMap<(Option<Label>, Scheme), Arc<Lane>>>,
+}
+
+/// The clients of one lane.
+#[derive(Debug, Default)]
+struct Lane(Mutex<LaneState>);
+
+#[derive(Debug, Default)]
+struct LaneState {
+    clients: Vec<reqwest::Client>,
+    /// Requests under way to each server, by client.
+    under_way: HashMap<Origin, Vec<usize>>,
+}
+
+/// A client, with a place on its connection to one server.
+#[derive(Debug)]
+pub(crate) struct Stream {
+    client: reqwest::Client,
+    lane: Arc<Lane>,
+    origin: Origin,
+    number: usize,
 }
 
 impl Clients {
@@ -24,23 +48,34 @@ impl Clients {
         }
     }
 
-    /// The client of a lane, made when it is first asked for.
-    pub(crate) fn for_lane(&self, lane: Option<&Label>) -> reqwest::Result<reqwest::Client> {
-        let mut by_lane = self.by_lane.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(client) = by_lane.get(&lane.cloned()) {
-            return Ok(client.clone());
-        }
-        let client = self.build()?;
-        by_lane.insert(lane.cloned(), client.clone());
-        Ok(client)
+    /// A place for one request to a server. Clients are made when they are first
+    /// needed.
+    pub(crate) fn stream(&self, lane: Option<&Label>, origin: &Origin) -> reqwest::Result<Stream> {
+        let lane = {
+            let mut by_lane = self.by_lane.lock().unwrap_or_else(PoisonError::into_inner);
+            let key = (lane.cloned(), origin.scheme());
+            Arc::clone(by_lane.entry(key).or_default())
+        };
+        let (client, number) = lane.enter(origin, || self.build(origin.scheme()))?;
+        Ok(Stream {
+            client,
+            lane,
+            origin: origin.clone(),
+            number,
+        })
     }
 
     /// Everything that would send a request elsewhere than the policy allowed,
     /// or twice, is off: redirects, proxies, retries.
-    fn build(&self) -> reqwest::Result<reqwest::Client> {
+    fn build(&self, scheme: Scheme) -> reqwest::Result<reqwest::Client> {
         let (stream_window, connection_window) = WINDOWS;
         let (ping_every, ping_answer) = KEEP_ALIVE;
-        reqwest::Client::builder()
+        let builder = match scheme {
+            Scheme::Https => reqwest::Client::builder(),
+            // Reading this machine's certificates takes longer than connecting.
+            Scheme::Http => reqwest::Client::builder().tls_certs_only([]),
+        };
+        builder
             .dns_resolver(Arc::clone(&self.gatekeeper))
             .redirect(reqwest::redirect::Policy::none())
             .retry(reqwest::retry::never())
@@ -54,6 +89,78 @@ impl Clients {
             .http2_keep_alive_interval(ping_every)
             .http2_keep_alive_timeout(ping_answer)
             .build()
+    }
+}
+
+impl Lane {
+    fn enter<E>(
+        &self,
+        origin: &Origin,
+        build: impl FnOnce() -> Result<reqwest::Client, E>,
+    ) -> Result<(reqwest::Client, usize), E> {
+        let mut state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let LaneState { clients, under_way } = &mut *state;
+        let counts = match under_way.get_mut(origin) {
+            Some(counts) => counts,
+            None => under_way.entry(origin.clone()).or_default(),
+        };
+        let number = choose(counts);
+        // A client that others use already has no connection to this server yet.
+        let client = match clients.get(number) {
+            Some(client) => client.clone(),
+            None => {
+                let client = build()?;
+                clients.push(client.clone());
+                client
+            }
+        };
+        match counts.get_mut(number) {
+            Some(count) => *count += 1,
+            None => counts.push(1),
+        }
+        Ok((client, number))
+    }
+
+    fn leave(&self, origin: &Origin, number: usize) {
+        let mut state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(counts) = state.under_way.get_mut(origin) else {
+            return;
+        };
+        if let Some(count) = counts.get_mut(number) {
+            *count = count.saturating_sub(1);
+        }
+        if counts.iter().all(|count| *count == 0) {
+            state.under_way.remove(origin);
+        }
+    }
+}
+
+/// The connection that the next request goes to: the first with room, a new one,
+/// or the least busy.
+fn choose(counts: &[usize]) -> usize {
+    let has_room = counts
+        .iter()
+        .position(|count| *count < STREAMS_PER_CONNECTION);
+    has_room.unwrap_or_else(|| match counts.len() < CONNECTIONS_PER_LANE {
+        true => counts.len(),
+        false => {
+            let numbered = counts.iter().enumerate();
+            numbered
+                .min_by_key(|(_, count)| **count)
+                .map_or(0, |(number, _)| number)
+        }
+    })
+}
+
+impl Stream {
+    pub(crate) fn client(&self) -> &reqwest::Client {
+        &self.client
+    }
+}
+
+impl Drop for Stream {
+    fn drop(&mut self) {
+        self.lane.leave(&self.origin, self.number);
     }
 }
 
@@ -94,5 +201,51 @@ impl Resolve for Gatekeeper {
                 _ => Ok(Box::new(vetted.into_iter()) as Addrs),
             }
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Lane, choose};
+    use crate::limits::{CONNECTIONS_PER_LANE, STREAMS_PER_CONNECTION};
+    use flavor_policy::Origin;
+
+    #[test]
+    fn connections_are_filled_one_after_the_other_and_then_evenly() {
+        let mut counts = Vec::new();
+        for request in 0..2 * STREAMS_PER_CONNECTION * CONNECTIONS_PER_LANE {
+            let number = choose(&counts);
+            if request < STREAMS_PER_CONNECTION * CONNECTIONS_PER_LANE {
+                assert_eq!(number, request / STREAMS_PER_CONNECTION);
+            }
+            match counts.get_mut(number) {
+                Some(count) => *count += 1,
+                None => counts.push(1),
+            }
+        }
+        assert_eq!(counts, [2 * STREAMS_PER_CONNECTION; CONNECTIONS_PER_LANE]);
+        counts[3] = 0;
+        assert_eq!(choose(&counts), 3);
+    }
+
+    #[test]
+    fn servers_are_counted_apart_and_share_clients() {
+        let lane = Lane::default();
+        let origin = |text: &str| text.parse::<Origin>().unwrap();
+        let (one, other) = (origin("http://127.0.0.1:1"), origin("http://127.0.0.1:2"));
+        let enter = |origin| {
+            let build = || reqwest::Client::builder().no_proxy().build();
+            lane.enter(origin, build).unwrap().1
+        };
+        for request in 0..STREAMS_PER_CONNECTION + 1 {
+            assert_eq!(enter(&one), request / STREAMS_PER_CONNECTION);
+        }
+        assert_eq!(enter(&other), 0);
+        assert_eq!(lane.0.lock().unwrap().clients.len(), 2);
+        // Room that has come free is used again.
+        lane.leave(&one, 0);
+        assert_eq!(enter(&one), 0);
+        lane.leave(&other, 0);
+        assert!(!lane.0.lock().unwrap().under_way.contains_key(&other));
     }
 }

@@ -15,6 +15,7 @@ use http_body_util::{BodyExt as _, Full};
 use std::collections::VecDeque;
 use std::error::Error as StdError;
 use std::future::Future;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::Duration;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
@@ -56,6 +57,8 @@ struct Shared {
     /// Keys of learned grants, oldest first.
     learned: Mutex<VecDeque<String>>,
     refused: Mutex<Option<Refusal>>,
+    /// Whether the guest has asked for anything lately.
+    asked: Arc<AtomicBool>,
 }
 
 /// How long a guest wants to wait when it does not say: an hour. Its own
@@ -107,8 +110,14 @@ impl Gate {
                 credentials,
                 learned: Mutex::default(),
                 refused: Mutex::default(),
+                asked: Arc::default(),
             }),
         }
+    }
+
+    /// Set with every request that is sent.
+    pub(crate) fn asked(&self) -> Arc<AtomicBool> {
+        Arc::clone(&self.shared.asked)
     }
 
     /// The last thing that was refused. A guest hears only that, not why.
@@ -180,12 +189,13 @@ impl Shared {
         let request =
             reqwest::Request::try_from(http::Request::from_parts(parts, reqwest::Body::wrap(body)))
                 .map_err(|_| Error::HttpRequestUriInvalid)?;
-        let client = self
+        let stream = self
             .clients
-            .for_lane(permit.lane())
+            .stream(permit.lane(), permit.origin())
             .map_err(|error| Error::InternalError(Some(error.to_string())))?;
+        self.asked.store(true, Ordering::Relaxed);
         let head_within = options.first_byte_timeout.unwrap_or(UNLIMITED);
-        let response = tokio::time::timeout(head_within, client.execute(request))
+        let response = tokio::time::timeout(head_within, stream.client().execute(request))
             .await
             .map_err(|_| Error::HttpResponseTimeout)?
             .map_err(|error| stopped.take().unwrap_or_else(|| self.failed(&error)))?;
@@ -195,7 +205,8 @@ impl Shared {
         let body_within = options.between_bytes_timeout.unwrap_or(UNLIMITED);
         let response = response.map(|body| {
             let budget = self.limits.response_body();
-            AnswerBody::new(body, budget, body_within, Arc::clone(&self.log), place)
+            let places = (place, stream);
+            AnswerBody::new(body, budget, body_within, Arc::clone(&self.log), places)
         });
         match sent {
             None => Ok(response.map(|body| body.boxed_unsync())),

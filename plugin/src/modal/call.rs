@@ -103,6 +103,39 @@ pub struct CallOptions {
     /// Whether it takes one of the places for ordinary calls. Long polls do
     /// not.
     pub takes_place: bool,
+    /// Hears when the service says that it is too much.
+    pub throttled: Option<ThrottleListener>,
+}
+
+/// A call that failed in the end.
+#[derive(Debug)]
+pub(super) struct Failure {
+    /// The last failure.
+    pub(super) error: CallError,
+    /// Whether an answer was lost on the way: what was asked for may have been
+    /// done all the same.
+    pub(super) in_doubt: bool,
+}
+
+impl From<CallError> for Failure {
+    /// Of something that changes nothing.
+    fn from(error: CallError) -> Self {
+        Self {
+            error,
+            in_doubt: false,
+        }
+    }
+}
+
+/// Hears when the service says that it is too much, when, and how long it wants
+/// to be left alone, if it says so.
+#[derive(Clone)]
+pub struct ThrottleListener(pub Rc<dyn Fn(Duration, Option<Duration>)>);
+
+impl std::fmt::Debug for ThrottleListener {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("ThrottleListener")
+    }
 }
 
 impl Default for CallOptions {
@@ -114,6 +147,7 @@ impl Default for CallOptions {
             sandbox_token: None,
             announced_deadline: None,
             takes_place: true,
+            throttled: None,
         }
     }
 }
@@ -183,6 +217,26 @@ impl<P: Platform> Client<P> {
         Q: Message + Clone + 'static,
         A: Message + Default + 'static,
     {
+        let answer = self.call_or_doubt(rpc, request, options).await;
+        answer.map_err(|failure| failure.error)
+    }
+
+    /// As [`Self::call`], for calls that change something: tells whether that
+    /// may have happened although the call failed.
+    ///
+    /// # Errors
+    ///
+    /// The last failure.
+    pub(super) async fn call_or_doubt<Q, A>(
+        &self,
+        rpc: &Rpc<Q, A>,
+        request: &Q,
+        options: &CallOptions,
+    ) -> Result<A, Failure>
+    where
+        Q: Message + Clone + 'static,
+        A: Message + Default + 'static,
+    {
         let platform = &self.0.platform;
         let key = match &options.idempotency_key {
             Some(key) => key.clone(),
@@ -194,6 +248,7 @@ impl<P: Platform> Client<P> {
             options.policy,
             self.0.options.max_throttle_wait,
         );
+        let mut in_doubt = false;
         loop {
             let mut headers = attempts.headers(platform.monotonic());
             headers.push(("x-idempotency-key", key.clone()));
@@ -202,6 +257,12 @@ impl<P: Platform> Client<P> {
                 Ok(answer) => return Ok(answer),
                 Err(error) => error,
             };
+            in_doubt |= error.is_transient();
+            if let Some(ThrottleListener(listener)) = &options.throttled
+                && error.is_throttling()
+            {
+                listener(platform.monotonic(), error.retry_after());
+            }
             match attempts.failed(&error, platform.monotonic()) {
                 Next::Again(pause) => {
                     platform.log(
@@ -210,7 +271,7 @@ impl<P: Platform> Client<P> {
                     );
                     platform.sleep(pause).await;
                 }
-                Next::GiveUp => return Err(error),
+                Next::GiveUp => return Err(Failure { error, in_doubt }),
             }
         }
     }
@@ -261,6 +322,12 @@ impl<P: Platform> Client<P> {
             }
             Err(status) => Err(self.failure(rpc.name, &status)),
         }
+    }
+
+    /// Fetches the short-lived token while something else is waited for. Whether
+    /// that works is for the first call to say that needs it.
+    pub async fn warm_up(&self) {
+        let _ = Box::pin(self.0.auth.get(self)).await;
     }
 
     /// Opens a stream of answers. Streams are not retried here: each reader

@@ -77,6 +77,11 @@ impl CallError {
         matches!(self, Self::Status { code, .. } if *code == wanted)
     }
 
+    /// Whether Modal says that it is asked for too much at one time.
+    pub fn is_throttling(&self) -> bool {
+        self.is(Code::ResourceExhausted) || self.retry_after().is_some()
+    }
+
     /// How long Modal wants to be left alone.
     pub fn retry_after(&self) -> Option<Duration> {
         match self {

@@ -2,6 +2,7 @@
 
 use super::call::{CallOptions, Client, Target};
 use super::error::CallError;
+use super::retry::{Policy, doubled};
 use super::rpc::{ENVIRONMENT_GET_OR_CREATE, IMAGE_GET_OR_CREATE, IMAGE_JOIN_STREAMING};
 use crate::limits;
 use crate::platform::{Platform, TransportFault};
@@ -138,7 +139,7 @@ impl<P: Platform> Images<P> {
             builder_version: self.builder_version().await?,
             ..ImageGetOrCreateRequest::default()
         };
-        let options = CallOptions::default();
+        let options = patiently();
         let answer = self
             .client
             .call(&IMAGE_GET_OR_CREATE, &request, &options)
@@ -166,16 +167,31 @@ impl<P: Platform> Images<P> {
             timeout: limits::IMAGE_JOIN,
             ..ImageJoinStreamingRequest::default()
         };
+        let mut answered = platform.monotonic();
         let mut failures = 0;
         while platform.monotonic() < give_up_at {
-            match self.join_stretch(&mut request).await {
+            let result = self.join_stretch(&mut request).await;
+            let now = platform.monotonic();
+            match result {
                 Ok(Some(result)) => return Ok(result),
-                Ok(None) => {}
-                Err(error) if error.is_transient() && failures < limits::IMAGE_JOIN_FAILURES => {
-                    failures += 1;
+                Ok(None) => {
+                    answered = now;
+                    failures = 0;
+                    // A server that ends every stream at once is not to be
+                    // asked in a circle.
                     platform.sleep(limits::RETRY_PAUSE).await;
                 }
-                Err(error) => return Err(error.into()),
+                Err(error) => {
+                    let silence = now.saturating_sub(answered);
+                    if !error.is_transient() || silence > limits::PREPARE_PATIENCE {
+                        return Err(error.into());
+                    }
+                    let (shortest, longest) = limits::PATIENT_PAUSE;
+                    platform
+                        .sleep(doubled(shortest, failures).min(longest))
+                        .await;
+                    failures = failures.saturating_add(1);
+                }
             }
         }
         Err(ImageError::Call(CallError::Transport {
@@ -232,7 +248,7 @@ impl<P: Platform> Images<P> {
             deployment_name: self.client.options().environment.clone(),
             ..EnvironmentGetOrCreateRequest::default()
         };
-        let options = CallOptions::default();
+        let options = patiently();
         let answer = self
             .client
             .call(&ENVIRONMENT_GET_OR_CREATE, &request, &options)
@@ -267,6 +283,14 @@ impl<P: Platform> Images<P> {
             })
             .await?;
         Ok(secret.clone())
+    }
+}
+
+/// Every step that needs the image waits for it.
+fn patiently() -> CallOptions {
+    CallOptions {
+        policy: Policy::patient(limits::PREPARE_PATIENCE),
+        ..CallOptions::default()
     }
 }
 

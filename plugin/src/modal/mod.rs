@@ -8,6 +8,7 @@ pub mod channel;
 pub mod error;
 pub mod image;
 pub mod output;
+pub mod recovery;
 pub mod result;
 pub mod retry;
 pub mod rpc;

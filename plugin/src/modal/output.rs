@@ -27,8 +27,9 @@ pub enum OutputStream {
 pub trait OutputSink {
     /// Takes a piece, in order. Reading pauses until it is taken.
     fn piece(&self, data: Vec<u8>) -> impl Future<Output = ()>;
-    /// A part is missing at this place; how much may not be known.
-    fn lost(&self, bytes: Option<u64>);
+    /// A part is missing at this place; how much may not be known. Reading pauses
+    /// until this is taken.
+    fn lost(&self, bytes: Option<u64>) -> impl Future<Output = ()>;
 }
 
 /// Follows one output of a sandbox until it ends. What cannot be read is
@@ -46,7 +47,7 @@ pub async fn follow<P: Platform>(
     if let Err(error) = result {
         let message = format!("output of {} is incomplete: {error}", sandbox.id);
         client.platform().log(LogLevel::Warn, &message);
-        sink.lost(None);
+        sink.lost(None).await;
     }
 }
 
@@ -120,7 +121,7 @@ async fn read_router<P: Platform>(
             .checked_sub(*offset)
             .filter(|n| *n > 0)
         {
-            sink.lost(Some(missing));
+            sink.lost(Some(missing)).await;
             *offset = answer.starting_offset;
         }
         *offset = offset.saturating_add(answer.data.len() as u64);

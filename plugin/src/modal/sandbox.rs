@@ -2,14 +2,16 @@
 //! from the request, and later from the id.
 
 use super::auth::expiry;
-use super::call::{CallOptions, Client};
+use super::call::{CallOptions, Client, Failure, ThrottleListener};
 use super::channel::Endpoint;
 use super::error::CallError;
+use super::recovery::CreateError;
 use super::result::Ending;
 use super::retry::Policy;
 use super::rpc::{
     SANDBOX_CREATE, SANDBOX_CREATE_V2, SANDBOX_GET_COMMAND_ROUTER_ACCESS, SANDBOX_GET_TASK_ID,
-    SANDBOX_GET_TASK_ID_V2, SANDBOX_TERMINATE, SANDBOX_TERMINATE_V2, SANDBOX_WAIT, SANDBOX_WAIT_V2,
+    SANDBOX_GET_TASK_ID_V2, SANDBOX_LIST_V2, SANDBOX_TERMINATE, SANDBOX_TERMINATE_V2, SANDBOX_WAIT,
+    SANDBOX_WAIT_V2,
 };
 use crate::environment::SplitEnvironment;
 use crate::limits::{self, Deadline};
@@ -22,8 +24,9 @@ use modal_proto::client::sandbox_get_command_router_access_request::Target;
 use modal_proto::client::secret_source::Source;
 use modal_proto::client::{
     NetworkAccess, PortSpecs, Resources, Sandbox, SandboxCreateRequest, SandboxCreateV2Request,
-    SandboxGetCommandRouterAccessRequest, SandboxGetTaskIdRequest, SandboxTag,
-    SandboxTerminateRequest, SandboxWaitRequest, SchedulerPlacement, SecretSource, StringMap,
+    SandboxGetCommandRouterAccessRequest, SandboxGetTaskIdRequest, SandboxInfo, SandboxListRequest,
+    SandboxTag, SandboxTerminateRequest, SandboxWaitRequest, SchedulerPlacement, SecretSource,
+    StringMap,
 };
 use std::time::Duration;
 
@@ -141,25 +144,35 @@ impl<P: Platform> Client<P> {
     }
 
     /// Creates a sandbox. The key makes repetitions safe: they give the same
-    /// sandbox.
+    /// sandbox. Being throttled is passed on to `throttled`, for the sake of
+    /// others that are waiting to create one; how many do so at one time is for
+    /// the caller to bound.
     ///
     /// # Errors
     ///
-    /// When Modal says no, or is not there for [`limits::CREATE_PATIENCE`].
+    /// When Modal says no, or is not there for [`limits::CREATE_PATIENCE`], and
+    /// there is no such sandbox.
     pub async fn create_sandbox(
         &self,
         spec: &SandboxSpec,
         idempotency_key: &str,
-    ) -> Result<SandboxHandle, CallError> {
+        throttled: Option<ThrottleListener>,
+    ) -> Result<SandboxHandle, CreateError> {
         let options = CallOptions {
             deadline: limits::CREATE,
             policy: Policy::patient(limits::CREATE_PATIENCE),
             idempotency_key: Some(idempotency_key.to_owned()),
+            throttled,
+            takes_place: false,
             ..CallOptions::default()
         };
-        match self.backend_for(spec) {
+        let created = match self.backend_for(spec) {
             Backend::V1 => self.create_v1(spec, &options).await,
             Backend::V2 => self.create_v2(spec, &options).await,
+        };
+        match created {
+            Ok(sandbox) => Ok(sandbox),
+            Err(failure) => self.recover(spec, failure).await,
         }
     }
 
@@ -167,7 +180,7 @@ impl<P: Platform> Client<P> {
         &self,
         spec: &SandboxSpec,
         options: &CallOptions,
-    ) -> Result<SandboxHandle, CallError> {
+    ) -> Result<SandboxHandle, Failure> {
         let mut secret_ids = Vec::new();
         // The SDK's order: secrets first, plain variables last, so that these
         // win when a name is in both.
@@ -182,7 +195,9 @@ impl<P: Platform> Client<P> {
             tags: tags(&spec.tags),
             ..SandboxCreateRequest::default()
         };
-        let answer = self.call(&SANDBOX_CREATE, &request, options).await?;
+        let answer = self
+            .call_or_doubt(&SANDBOX_CREATE, &request, options)
+            .await?;
         Ok(SandboxHandle::attached(answer.sandbox_id))
     }
 
@@ -190,7 +205,7 @@ impl<P: Platform> Client<P> {
         &self,
         spec: &SandboxSpec,
         options: &CallOptions,
-    ) -> Result<SandboxHandle, CallError> {
+    ) -> Result<SandboxHandle, Failure> {
         let variables = [&spec.environment.secret, &spec.environment.plain];
         let secret_sources = variables
             .into_iter()
@@ -208,7 +223,9 @@ impl<P: Platform> Client<P> {
             secret_sources,
             ..SandboxCreateV2Request::default()
         };
-        let answer = self.call(&SANDBOX_CREATE_V2, &request, options).await?;
+        let answer = self
+            .call_or_doubt(&SANDBOX_CREATE_V2, &request, options)
+            .await?;
         let router = answer
             .command_router_access
             .and_then(|access| RouterAccess::new(&access.url, access.jwt));
@@ -237,8 +254,10 @@ impl<P: Platform> Client<P> {
             sandbox_id: sandbox.id.clone(),
             timeout: hold,
         };
+        let limit = Duration::from_secs_f32(hold) + limits::WAIT_GRACE;
         let options = CallOptions {
-            deadline: Deadline::both(Duration::from_secs_f32(hold) + limits::WAIT_GRACE),
+            deadline: Deadline::both(limit),
+            announced_deadline: Some(limit),
             policy,
             sandbox_token: sandbox.token.clone(),
             takes_place: hold == 0.0,
@@ -249,6 +268,34 @@ impl<P: Platform> Client<P> {
             Backend::V2 => self.call(&SANDBOX_WAIT_V2, &request, &options).await?,
         };
         Ok(answer.result.as_ref().and_then(Ending::from_result))
+    }
+
+    /// One page of the sandboxes of an app that carry these tags, newest first,
+    /// of both backends and with those that have ended: those created before a
+    /// moment, or the newest.
+    ///
+    /// # Errors
+    ///
+    /// When Modal says no or is not there. It is not asked again.
+    pub async fn list_sandboxes(
+        &self,
+        app_id: &str,
+        tagged: &[(String, String)],
+        before: Option<f64>,
+    ) -> Result<Vec<Listed>, CallError> {
+        let request = SandboxListRequest {
+            app_id: app_id.to_owned(),
+            before_timestamp: before.unwrap_or_default(),
+            environment_name: self.options().environment.clone(),
+            include_finished: true,
+            tags: tags(tagged),
+        };
+        let options = CallOptions {
+            policy: Policy::ONCE,
+            ..CallOptions::default()
+        };
+        let answer = self.call(&SANDBOX_LIST_V2, &request, &options).await?;
+        Ok(answer.sandboxes.into_iter().map(Listed::from).collect())
     }
 
     /// Ends a sandbox. One that has ended already is no failure.
@@ -350,6 +397,28 @@ impl<P: Platform> Client<P> {
     }
 }
 
+/// A sandbox as a listing shows it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Listed {
+    /// Modal's id.
+    pub id: String,
+    /// Seconds since 1970, as Modal counts them.
+    pub created_at: f64,
+    /// How it ended, if it has.
+    pub ending: Option<Ending>,
+}
+
+impl From<SandboxInfo> for Listed {
+    fn from(info: SandboxInfo) -> Self {
+        let result = info.task_info.and_then(|task| task.result);
+        Self {
+            id: info.id,
+            created_at: info.created_at,
+            ending: result.as_ref().and_then(Ending::from_result),
+        }
+    }
+}
+
 /// What is known of the task of a sandbox.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum TaskId {
@@ -386,7 +455,7 @@ fn definition(spec: &SandboxSpec, secret_ids: Vec<String>) -> Sandbox {
     }
 }
 
-fn tags(tags: &[(String, String)]) -> Vec<SandboxTag> {
+pub(super) fn tags(tags: &[(String, String)]) -> Vec<SandboxTag> {
     let tag = |(name, value): &(String, String)| SandboxTag {
         tag_name: name.clone(),
         tag_value: value.clone(),

@@ -2,7 +2,9 @@
 
 use super::call::{CallOptions, Client};
 use super::error::CallError;
+use super::retry::Policy;
 use super::rpc::SECRET_GET_OR_CREATE;
+use crate::limits;
 use crate::platform::Platform;
 use modal_proto::client::{ObjectCreationType, SecretGetOrCreateRequest};
 
@@ -25,7 +27,10 @@ impl<P: Platform> Client<P> {
             app_id: app_id.to_owned(),
             ..SecretGetOrCreateRequest::default()
         };
-        let options = CallOptions::default();
+        let options = CallOptions {
+            policy: Policy::patient(limits::PREPARE_PATIENCE),
+            ..CallOptions::default()
+        };
         let answer = self.call(&SECRET_GET_OR_CREATE, &request, &options).await?;
         Ok(answer.secret_id)
     }

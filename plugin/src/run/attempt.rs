@@ -4,10 +4,13 @@ use super::controller::{Shared, Workspace};
 use super::events::{Event, RunError};
 use super::plan::PlannedStep;
 use super::store::{Change, RunStore, StepStatus};
+use super::watch::Mark;
 use crate::limits;
 use crate::modal::CallError;
+use crate::modal::call::ThrottleListener;
 use crate::modal::image::ImageError;
 use crate::modal::output::{self, OutputStream};
+use crate::modal::recovery::CreateError;
 use crate::modal::result::Ending;
 use crate::modal::sandbox::{SandboxHandle, SandboxSpec};
 use crate::names::{self, tag};
@@ -84,14 +87,16 @@ impl<P: Platform, S: RunStore> Attempt<P, S> {
     /// Lives it. Whatever happens, no sandbox of it runs on afterwards, as far
     /// as Modal can be reached.
     pub async fn live(mut self) -> Report {
-        let sandbox = match self.start().await {
-            Ok(sandbox) => sandbox,
+        let (sandbox, mark) = match self.start().await {
+            Ok(started) => started,
             Err(report) => return report,
         };
-        self.follow_outputs(&sandbox);
+        // Dropped when the sandbox has ended.
+        let _lives = self.follow_outputs(&sandbox);
+        let app_id = &self.workspace.app_id;
         let ending = tokio::select! {
             biased;
-            ending = self.shared.watch.ending(&sandbox) => ending,
+            ending = self.shared.watch.ending(&sandbox, app_id, mark) => ending,
             () = is_cut(&mut self.cut) => {
                 self.terminate(&sandbox).await;
                 return Report::failed("ended on request");
@@ -107,7 +112,7 @@ impl<P: Platform, S: RunStore> Attempt<P, S> {
     }
 
     /// Until the sandbox exists and is recorded.
-    async fn start(&mut self) -> Result<SandboxHandle, Report> {
+    async fn start(&mut self) -> Result<(SandboxHandle, Mark), Report> {
         let shared = Rc::clone(&self.shared);
         let workspace = Rc::clone(&self.workspace);
         let image = workspace
@@ -119,11 +124,24 @@ impl<P: Platform, S: RunStore> Attempt<P, S> {
             () = is_cut(&mut self.cut) => return Err(Report::failed("ended on request")),
             image = image => image.map_err(image_failed)?,
         };
-        let _starting = tokio::select! {
+        let _place = tokio::select! {
             biased;
             () = is_cut(&mut self.cut) => return Err(Report::failed("ended on request")),
-            place = shared.starting.acquire() => place.ok(),
+            place = async {
+                let place = shared.starting.place(shared.client.platform()).await;
+                // While nobody takes events nothing more is started.
+                shared.events.room().await;
+                place
+            } => place,
         };
+        // Thousands may be waiting for a place: what comes after it is made
+        // when it is needed.
+        Box::pin(self.create(image_id)).await
+    }
+
+    async fn create(&self, image_id: String) -> Result<(SandboxHandle, Mark), Report> {
+        let shared = &self.shared;
+        let app_id = self.workspace.app_id.clone();
         let key = shared.client.new_idempotency_key();
         let intent = Change::Intent {
             step: self.step.name.to_string(),
@@ -131,16 +149,23 @@ impl<P: Platform, S: RunStore> Attempt<P, S> {
             idempotency_key: key.clone(),
         };
         shared.journal.record(intent).await.map_err(Report::fatal)?;
-        let spec = self.spec(workspace.app_id.clone(), image_id);
+        let mark = shared.watch.mark(&app_id);
+        let spec = self.spec(app_id, image_id);
         // From here on a sandbox may exist whatever happens to the answer, so a
         // cut has to wait for it.
         let sandbox = shared
             .client
-            .create_sandbox(&spec, &key)
+            .create_sandbox(&spec, &key, Some(self.throttle_listener()))
             .await
-            .map_err(|error| Report::call_failed("its sandbox could not be created", error))?;
+            .map_err(create_failed)?;
+        shared.starting.succeeded();
         self.announce(&sandbox);
-        Ok(sandbox)
+        Ok((sandbox, mark))
+    }
+
+    fn throttle_listener(&self) -> ThrottleListener {
+        let starting = Rc::clone(&self.shared.starting);
+        ThrottleListener(Rc::new(move |now, wait| starting.throttled(now, wait)))
     }
 
     fn spec(&self, app_id: String, image_id: String) -> SandboxSpec {
@@ -192,22 +217,32 @@ impl<P: Platform, S: RunStore> Attempt<P, S> {
     }
 
     /// Reads both outputs in the background: the end of the step does not wait
-    /// for them, the end of the run does.
-    fn follow_outputs(&self, sandbox: &SandboxHandle) {
+    /// for them, the end of the run does. Wants to hear of the end of the
+    /// sandbox by the drop of what it gives.
+    fn follow_outputs(&self, sandbox: &SandboxHandle) -> watch::Sender<()> {
+        let (lives, ended) = watch::channel(());
         if !self.shared.events.wants_output() {
-            return;
+            return lives;
         }
         for stream in [OutputStream::Stdout, OutputStream::Stderr] {
             let shared = Rc::clone(&self.shared);
             let sandbox = sandbox.clone();
+            let mut ended = ended.clone();
             let sink = shared
                 .events
                 .step_output(&self.step.name, self.number, stream);
             self.shared.in_background(async move {
-                let _place = shared.outputs.acquire().await.ok();
-                output::follow(&shared.client, &sandbox, stream, &sink).await;
+                // Outputs of ended sandboxes must not wait for those of others
+                // that run for days.
+                let _place = tokio::select! {
+                    biased;
+                    place = shared.outputs.acquire() => place.ok(),
+                    _ = ended.changed() => shared.late_outputs.acquire().await.ok(),
+                };
+                Box::pin(output::follow(&shared.client, &sandbox, stream, &sink)).await;
             });
         }
+        lives
     }
 
     async fn terminate(&self, sandbox: &SandboxHandle) {
@@ -229,6 +264,14 @@ impl<P: Platform, S: RunStore> Attempt<P, S> {
                 ),
             });
         }
+    }
+}
+
+fn create_failed(failure: CreateError) -> Report {
+    let fatal = failure.error().is_fatal();
+    Report {
+        fatal: fatal.then(|| failure.error().clone().into()),
+        ..Report::failed(format!("its sandbox could not be created: {failure}"))
     }
 }
 

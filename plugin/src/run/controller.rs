@@ -4,6 +4,7 @@ use super::attempt::{Attempt, Report};
 use super::events::{Event, EventSink, RunError, StepFinished};
 use super::journal::Journal;
 use super::plan::{Plan, PlannedStep};
+use super::starting::Starting;
 use super::store::{Change, RunStore, StepStatus, StoreError};
 use super::watch::Watch;
 use crate::dag::graph::StepIndex;
@@ -13,7 +14,7 @@ use crate::modal::Client;
 use crate::modal::image::Images;
 use crate::names::metadata;
 use crate::platform::Platform;
-use futures::future::LocalBoxFuture;
+use futures::future::{FutureExt as _, LocalBoxFuture};
 use futures::stream::{FuturesUnordered, StreamExt as _};
 use std::collections::{BTreeMap, HashMap};
 use std::future::Future;
@@ -38,9 +39,11 @@ pub struct Shared<P, S> {
     /// Learns when sandboxes end.
     pub watch: Watch<P>,
     /// Sandboxes that may be created at one time.
-    pub starting: Semaphore,
-    /// Outputs that may be read at one time.
+    pub starting: Rc<Starting>,
+    /// Outputs that may be read while their sandboxes run.
     pub outputs: Semaphore,
+    /// Outputs of ended sandboxes that may be read besides.
+    pub late_outputs: Semaphore,
     background: mpsc::UnboundedSender<LocalBoxFuture<'static, ()>>,
 }
 
@@ -92,6 +95,11 @@ impl<P: Platform, S: RunStore> Controller<P, S> {
     ) -> Result<Self, RunError> {
         let claim = store.open(&plan.run_id).await?;
         let journal = Journal::new(store.clone(), plan.run_id.clone(), claim.epoch);
+        let needs_token = plan.steps.iter().any(|step| step.template.gpu.is_none());
+        let mut warming_up = match needs_token && client.options().sandbox_v2 {
+            true => Some(warm_up(client.clone()).boxed_local()),
+            false => None,
+        };
         let mut workspaces = BTreeMap::new();
         let mut steps = Vec::with_capacity(plan.steps.len());
         for step in plan.steps {
@@ -99,9 +107,8 @@ impl<P: Platform, S: RunStore> Controller<P, S> {
             let workspace = match workspaces.get(&environment) {
                 Some(known) => Rc::clone(known),
                 None => {
-                    let app_id = client
-                        .lookup_app(&plan.app_name, environment.as_deref())
-                        .await?;
+                    let lookup = client.lookup_app(&plan.app_name, environment.as_deref());
+                    let app_id = beside(&mut warming_up, lookup).await?;
                     let images = Images::new(client.clone(), app_id.clone());
                     let fresh = Rc::new(Workspace { app_id, images });
                     workspaces.insert(environment, Rc::clone(&fresh));
@@ -139,15 +146,19 @@ impl<P: Platform, S: RunStore> Controller<P, S> {
             limits::STEP_RETRY_PAUSE_LONGEST,
         );
         let (sender, background) = mpsc::unbounded_channel();
+        if let Some(rest) = warming_up {
+            let _ = sender.send(rest);
+        }
         let shared = Rc::new(Shared {
-            run_id: plan.run_id,
             epoch: claim.epoch,
-            watch: Watch::new(client.clone()),
+            watch: Watch::new(client.clone(), &plan.run_id),
+            run_id: plan.run_id,
             client,
             journal,
             events,
-            starting: Semaphore::new(limits::STARTING_AT_ONCE),
+            starting: Rc::default(),
             outputs: Semaphore::new(limits::OUTPUTS_AT_ONCE),
+            late_outputs: Semaphore::new(limits::LATE_OUTPUTS_AT_ONCE),
             background: sender,
         });
         Ok(Self {
@@ -165,6 +176,7 @@ impl<P: Platform, S: RunStore> Controller<P, S> {
     pub async fn drive(mut self) {
         let shared = Rc::clone(&self.shared);
         let writing = Rc::clone(&shared.journal).write();
+        let watching = shared.watch.run();
         let running = async {
             let mut under_way = UnderWay::default();
             let (end, mut error) = self.run_steps(&mut under_way).await;
@@ -187,6 +199,7 @@ impl<P: Platform, S: RunStore> Controller<P, S> {
             biased;
             () = running => {}
             () = writing => {}
+            () = watching => {}
         }
     }
 
@@ -202,6 +215,8 @@ impl<P: Platform, S: RunStore> Controller<P, S> {
             if let Some(end) = self.machine.end() {
                 return (end, error);
             }
+            // Steps that are to be ended are ended even if nobody listens.
+            let is_held_up = shared.events.is_full() && !under_way.is_cutting;
             let input = tokio::select! {
                 biased;
                 stop = under_way.stop.select_next_some(), if !under_way.stop.is_empty() => {
@@ -224,7 +239,8 @@ impl<P: Platform, S: RunStore> Controller<P, S> {
                     }
                     abort(&mut error, failure.into())
                 }
-                ended = under_way.attempts.select_next_some(), if !under_way.attempts.is_empty() => {
+                () = shared.events.room(), if is_held_up => continue,
+                ended = under_way.attempts.select_next_some(), if !is_held_up && !under_way.attempts.is_empty() => {
                     let (step, number, report) = ended;
                     if let Some(fatal) = report.fatal.clone() {
                         let commands = self.machine.apply(abort(&mut error, fatal));
@@ -260,6 +276,7 @@ impl<P: Platform, S: RunStore> Controller<P, S> {
             match command {
                 Command::Start(step, number) => self.start(step, number, under_way),
                 Command::Cut(step) => {
+                    under_way.is_cutting = true;
                     if let Some(cut) = under_way.cuts.get(&step) {
                         let _ = cut.send(true);
                     }
@@ -303,17 +320,21 @@ impl<P: Platform, S: RunStore> Controller<P, S> {
         step: StepIndex,
         status: FinalStatus,
         retry_in: Option<f64>,
-        under_way: &UnderWay,
+        under_way: &mut UnderWay,
     ) {
         let Some(prepared) = self.steps.get(step.get()) else {
             return;
         };
-        let (attempt, report) = match under_way.reports.get(&step) {
-            Some((attempt, report)) => (*attempt, Some(report)),
+        let last = match retry_in {
+            Some(_) => under_way.reports.get(&step).cloned(),
+            None => under_way.reports.remove(&step),
+        };
+        let (attempt, report) = match last {
+            Some((attempt, report)) => (attempt, Some(report)),
             None => (0, None),
         };
-        let exit_code = report.and_then(|report| report.exit_code);
-        let reason = report.and_then(|report| report.reason.clone());
+        let exit_code = report.as_ref().and_then(|report| report.exit_code);
+        let reason = report.and_then(|report| report.reason);
         let name = &prepared.plan.name;
         self.shared.journal.note(Change::Step {
             step: name.to_string(),
@@ -346,16 +367,26 @@ impl<P: Platform, S: RunStore> Controller<P, S> {
             false => limits::OUTPUT_AFTER_END,
         };
         let forced = under_way.stopped == Some(StopMode::Force) || end == RunEnd::Stopped;
+        let mut patience_left = patience(forced);
+        let mut last_end = platform.monotonic();
         let mut time_is_up: LocalBoxFuture<'static, ()> =
-            Box::pin(sleep(platform.clone(), patience(forced)));
+            Box::pin(sleep(platform.clone(), patience_left));
         while !under_way.background.is_empty() {
             tokio::select! {
                 biased;
-                () = under_way.background.select_next_some() => {}
+                () = under_way.background.select_next_some() => last_end = platform.monotonic(),
                 _ = under_way.stop.select_next_some(), if !under_way.stop.is_empty() => {
-                    time_is_up = Box::pin(sleep(platform.clone(), patience(true)));
+                    patience_left = patience(true);
+                    time_is_up = Box::pin(sleep(platform.clone(), patience_left));
                 }
                 () = &mut time_is_up => {
+                    // What goes on goes on, unless the run was stopped.
+                    let waited = platform.monotonic().saturating_sub(last_end);
+                    let more = patience_left.saturating_sub(waited);
+                    if !more.is_zero() && patience_left > patience(true) {
+                        time_is_up = Box::pin(sleep(platform.clone(), more));
+                        continue;
+                    }
                     self.shared.events.send(Event::Warning {
                         step: None,
                         message: "the rest of what steps wrote was not waited for".into(),
@@ -397,6 +428,8 @@ struct UnderWay {
     /// None or one.
     stop: FuturesUnordered<LocalBoxFuture<'static, Result<StopMode, StoreError>>>,
     stopped: Option<StopMode>,
+    /// Whether steps have been told to end.
+    is_cutting: bool,
     cuts: HashMap<StepIndex, watch::Sender<bool>>,
     /// The last attempt of each step that has ended one.
     reports: HashMap<StepIndex, (u32, Report)>,
@@ -410,6 +443,27 @@ impl UnderWay {
             async move { store.wait_for_stop(&run, known).await },
         ));
     }
+}
+
+async fn warm_up<P: Platform>(client: Client<P>) {
+    client.warm_up().await;
+}
+
+/// Does something, and something else besides for as long as that takes.
+async fn beside<T>(
+    besides: &mut Option<LocalBoxFuture<'static, ()>>,
+    work: impl Future<Output = T>,
+) -> T {
+    let mut work = pin!(work);
+    if let Some(running) = besides {
+        tokio::select! {
+            biased;
+            result = &mut work => return result,
+            () = running => {}
+        }
+        *besides = None;
+    }
+    work.await
 }
 
 /// Keeps the first error that ends a run.

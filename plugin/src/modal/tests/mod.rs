@@ -5,6 +5,7 @@ mod auth;
 mod calls;
 mod images;
 mod outputs;
+mod recovery;
 mod sandboxes;
 
 use super::{Client, ClientOptions};

@@ -27,7 +27,7 @@ impl OutputSink for Sink {
         self.data.borrow_mut().extend(data);
     }
 
-    fn lost(&self, bytes: Option<u64>) {
+    async fn lost(&self, bytes: Option<u64>) {
         self.lost.borrow_mut().push(bytes);
     }
 }

@@ -82,7 +82,7 @@ fn server() -> Fake {
 fn without_a_gpu_the_newer_backend_gets_everything_inline() {
     let fake = server();
     let handle = fake
-        .block_on(client(&fake).create_sandbox(&spec(), "the-key"))
+        .block_on(client(&fake).create_sandbox(&spec(), "the-key", None))
         .unwrap();
     assert_eq!(handle.task_id.as_deref(), Some("ta-1V"));
     assert_eq!(fake.methods(), ["AuthTokenGet", "SandboxCreateV2"]);
@@ -130,7 +130,7 @@ fn what_is_not_asked_for_is_not_sent() {
         timeout: 300,
         ..SandboxSpec::default()
     };
-    fake.block_on(client(&fake).create_sandbox(&bare, "k"))
+    fake.block_on(client(&fake).create_sandbox(&bare, "k", None))
         .unwrap();
     let request: SandboxCreateV2Request = fake.sent_to("SandboxCreateV2")[0].decode();
     assert!(request.secret_sources.is_empty());
@@ -148,7 +148,7 @@ fn with_a_gpu_the_older_backend_gets_secrets_by_id() {
         ..spec()
     };
     let handle = fake
-        .block_on(client(&fake).create_sandbox(&spec, "k"))
+        .block_on(client(&fake).create_sandbox(&spec, "k", None))
         .unwrap();
     assert_eq!(handle, SandboxHandle::attached(V1.into()));
     assert_eq!(
@@ -173,7 +173,7 @@ fn the_older_backend_can_be_asked_for() {
         sandbox_v2: false,
         ..ClientOptions::default()
     };
-    fake.block_on(client_with(&fake, options).create_sandbox(&spec(), "k"))
+    fake.block_on(client_with(&fake, options).create_sandbox(&spec(), "k", None))
         .unwrap();
     assert_eq!(fake.sent_to("SandboxCreate").len(), 1);
 }
@@ -188,7 +188,7 @@ fn a_create_is_repeated_with_its_key_through_an_outage() {
             _ => Reply::failure(Code::Unavailable, "restarting"),
         }
     });
-    fake.block_on(client(&fake).create_sandbox(&spec(), "k"))
+    fake.block_on(client(&fake).create_sandbox(&spec(), "k", None))
         .unwrap();
     let creates = fake.sent_to("SandboxCreateV2");
     assert_eq!(creates.len(), 8);
@@ -203,7 +203,9 @@ fn a_create_is_repeated_with_its_key_through_an_outage() {
 fn the_proof_of_creation_goes_with_later_calls() {
     let fake = server();
     let client = client(&fake);
-    let handle = fake.block_on(client.create_sandbox(&spec(), "k")).unwrap();
+    let handle = fake
+        .block_on(client.create_sandbox(&spec(), "k", None))
+        .unwrap();
     fake.block_on(client.terminate_sandbox(&handle, Duration::ZERO))
         .unwrap();
     let attached = SandboxHandle::attached(handle.id);

@@ -1,5 +1,6 @@
 //! Whole runs against a scripted server and a store in memory.
 
+mod crowds;
 mod endings;
 mod faults;
 mod planning;
