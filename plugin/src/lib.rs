@@ -10,6 +10,8 @@ pub mod catalog;
 #[cfg(target_family = "wasm")]
 mod component;
 pub mod config;
+#[cfg(any(feature = "conformance", test))]
+pub mod conformance;
 pub mod dag;
 pub mod environment;
 pub mod limits;

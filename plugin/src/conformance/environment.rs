@@ -1,0 +1,8 @@
+//! Cases about environment variables and credentials.
+
+use super::Input;
+use serde_json::Value;
+
+pub(super) fn run(_operation: &str, _input: &Input<'_>) -> Option<Value> {
+    None
+}

@@ -1,0 +1,5 @@
+//! Rules about configurations.
+
+use super::Rule;
+
+pub(super) const RULES: &[Rule] = &[];

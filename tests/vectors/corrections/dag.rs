@@ -1,0 +1,5 @@
+//! Rules about the order of steps and the controller.
+
+use super::Rule;
+
+pub(super) const RULES: &[Rule] = &[];

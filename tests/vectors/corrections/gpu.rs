@@ -1,0 +1,5 @@
+//! Rules about GPUs.
+
+use super::Rule;
+
+pub(super) const RULES: &[Rule] = &[];

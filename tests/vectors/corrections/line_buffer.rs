@@ -1,0 +1,5 @@
+//! Rules about lines out of pieces of output.
+
+use super::Rule;
+
+pub(super) const RULES: &[Rule] = &[];

@@ -1,0 +1,5 @@
+//! Rules about memory.
+
+use super::Rule;
+
+pub(super) const RULES: &[Rule] = &[];

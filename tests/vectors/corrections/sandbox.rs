@@ -1,0 +1,5 @@
+//! Rules about sandbox sessions.
+
+use super::Rule;
+
+pub(super) const RULES: &[Rule] = &[];

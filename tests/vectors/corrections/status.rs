@@ -1,0 +1,5 @@
+//! Rules about the status of runs and steps, and stopping them.
+
+use super::Rule;
+
+pub(super) const RULES: &[Rule] = &[];

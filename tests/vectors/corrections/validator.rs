@@ -1,0 +1,5 @@
+//! Rules about stacks.
+
+use super::Rule;
+
+pub(super) const RULES: &[Rule] = &[];
