@@ -15,12 +15,16 @@ pub mod conformance;
 pub mod dag;
 pub mod environment;
 pub mod limits;
+pub mod metadata;
 pub mod modal;
 pub mod names;
 pub mod platform;
 pub mod registry;
 pub mod resources;
 pub mod run;
+pub mod sandbox;
+pub mod status;
 #[cfg(test)]
 mod testing;
 pub mod text;
+pub mod validator;
