@@ -194,3 +194,19 @@ pub const MESSAGE: usize = 16 * 1024;
 
 /// All arguments of one command together, as the SDK has it.
 pub const ARGUMENTS: usize = 65_536;
+
+// Sandbox sessions
+
+/// Pause between two questions whether a command has ended that is waited for with
+/// a time limit, as ZenML has it.
+pub const COMMAND_POLL: Duration = Duration::from_millis(200);
+
+/// Characters of one output that are kept when it is collected, unless the caller
+/// says otherwise, as ZenML has it.
+pub const COLLECTED: usize = 1_048_576;
+
+/// One line of a command's output, in bytes. A longer one comes in parts: a
+/// command that writes without ever ending a line must not fill the memory. More
+/// than [`COLLECTED`] characters can take, so that no part of a line is collected
+/// that is too long as a whole.
+pub const LINE: usize = 8 * 1024 * 1024;

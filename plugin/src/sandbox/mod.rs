@@ -1,0 +1,4 @@
+//! Interactive sessions in sandboxes.
+
+pub mod lines;
+pub mod words;
