@@ -1,6 +1,7 @@
 //! Every limit of the plugin: buffers, waits, retries and how much goes on at
 //! once, each with its reason. "SDK" is the official Python SDK 1.6.4.
 
+use std::num::NonZeroUsize;
 use std::time::Duration;
 
 /// How long one attempt at a call may take.
@@ -89,6 +90,11 @@ pub const TERMINATE_PATIENCE: Duration = Duration::from_secs(8);
 /// Longest pause between two attempts at a step.
 pub const STEP_RETRY_PAUSE_LONGEST: Duration = Duration::from_secs(86_400);
 
+/// Pause between two attempts at telling a step where it runs, as ZenML has it.
+/// Its record appears once the step's own code runs, possibly a minute after
+/// its sandbox was created.
+pub const TELL_STEP_PAUSE: Duration = Duration::from_secs(10);
+
 // Waiting for sandboxes
 
 /// One question whether a sandbox has ended is held this long, as the SDK has
@@ -122,7 +128,10 @@ pub const CALLS_AT_ONCE: usize = 64;
 
 /// Sandboxes that are being created. Modal quotes 30 creates a second; more
 /// requests in flight than that gain nothing and lose when throttled.
-pub const STARTING_AT_ONCE: usize = 40;
+pub const STARTING_AT_ONCE: NonZeroUsize = match NonZeroUsize::new(40) {
+    Some(number) => number,
+    None => NonZeroUsize::MIN,
+};
 
 /// Outputs that are read at one time, two per sandbox.
 pub const OUTPUTS_AT_ONCE: usize = 64;
@@ -210,3 +219,9 @@ pub const COLLECTED: usize = 1_048_576;
 /// than [`COLLECTED`] characters can take, so that no part of a line is collected
 /// that is too long as a whole.
 pub const LINE: usize = 8 * 1024 * 1024;
+
+// Metadata
+
+/// Shortest time between two attempts at publishing what is known about a step, as
+/// ZenML has it: the step run may not exist yet.
+pub const METADATA_RETRY: Duration = Duration::from_secs(10);

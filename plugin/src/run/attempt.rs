@@ -3,7 +3,10 @@
 use super::controller::{Shared, Workspace};
 use super::events::{Event, RunError};
 use super::plan::PlannedStep;
-use super::store::{Change, RunStore, StepStatus};
+use super::publication;
+use super::runner::{Cut, is_cut};
+use super::store::{Change, Failure, RunStore, StepStatus};
+use crate::dag::machine::AttemptEnd;
 use crate::limits;
 use crate::modal::CallError;
 use crate::modal::image::ImageError;
@@ -13,28 +16,31 @@ use crate::modal::sandbox::{SandboxHandle, SandboxSpec};
 use crate::names::{self, tag};
 use crate::platform::Platform;
 use std::rc::Rc;
-use tokio::sync::watch;
+use tokio::sync::Semaphore;
 
 /// How an attempt ended.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Report {
-    /// Whether the step did what it should.
-    pub success: bool,
+    /// What it means for the run.
+    pub end: AttemptEnd,
     /// When it ended with one.
     pub exit_code: Option<i32>,
     /// Why it is no success.
     pub reason: Option<String>,
     /// Set when every other step would fail for the same reason.
     pub fatal: Option<RunError>,
+    /// Set when its sandbox was to be ended and may still run: why.
+    pub surviving: Option<CallError>,
 }
 
 impl Report {
-    fn failed(reason: impl ToString) -> Self {
+    pub(super) fn failed(reason: impl ToString) -> Self {
         Self {
-            success: false,
+            end: AttemptEnd::Failed,
             exit_code: None,
             reason: Some(reason.to_string()),
             fatal: None,
+            surviving: None,
         }
     }
 
@@ -55,16 +61,45 @@ impl Report {
 
     fn ended(ending: &Ending) -> Self {
         Self {
-            success: ending.is_success(),
+            end: match ending.is_success() {
+                true => AttemptEnd::Completed,
+                false => AttemptEnd::Failed,
+            },
             exit_code: Some(ending.return_code()),
             reason: ending.reason(),
             fatal: None,
+            surviving: None,
+        }
+    }
+
+    fn without_sandbox(end: AttemptEnd) -> Self {
+        Self {
+            end,
+            exit_code: None,
+            reason: None,
+            fatal: None,
+            surviving: None,
         }
     }
 }
 
-/// Tells an attempt to end.
-pub type Cut = watch::Receiver<bool>;
+/// Why an attempt got no sandbox.
+enum NotStarted {
+    /// It needs none: an earlier result stands for it.
+    Cached,
+    /// It was told to end before.
+    Cut,
+    /// Whether an earlier result stands for it could not be settled.
+    NotCached(Report),
+    /// It failed.
+    Failed(Report),
+}
+
+impl From<Report> for NotStarted {
+    fn from(report: Report) -> Self {
+        Self::Failed(report)
+    }
+}
 
 /// One attempt at a step.
 pub struct Attempt<P, S> {
@@ -78,6 +113,8 @@ pub struct Attempt<P, S> {
     pub number: u32,
     /// When it is to end early.
     pub cut: Cut,
+    /// Steps that may be starting at one time.
+    pub starting: Rc<Semaphore>,
 }
 
 impl<P: Platform, S: RunStore> Attempt<P, S> {
@@ -86,43 +123,101 @@ impl<P: Platform, S: RunStore> Attempt<P, S> {
     pub async fn live(mut self) -> Report {
         let sandbox = match self.start().await {
             Ok(sandbox) => sandbox,
-            Err(report) => return report,
+            Err(NotStarted::Cached) => return Report::without_sandbox(AttemptEnd::Cached),
+            Err(NotStarted::Cut) => return Report::failed("ended on request"),
+            Err(NotStarted::NotCached(report)) => return report,
+            Err(NotStarted::Failed(report)) => return self.confirmed(report, Failure::Start).await,
         };
         self.follow_outputs(&sandbox);
+        let environment = self.step.modal_environment.as_deref();
+        let about = names::step_sandbox_metadata(&sandbox.id, environment);
         let ending = tokio::select! {
             biased;
+            never = publication::keep_telling(&self.shared, &self.step.name, &about) => match never {},
             ending = self.shared.watch.ending(&sandbox) => ending,
             () = is_cut(&mut self.cut) => {
-                self.terminate(&sandbox).await;
-                return Report::failed("ended on request");
+                let ended = self.terminate(&sandbox).await;
+                return self.cut_short(ended);
             }
         };
         match ending {
-            Ok(ending) => Report::ended(&ending),
+            Ok(ending) => {
+                self.confirmed(Report::ended(&ending), Failure::Sandbox)
+                    .await
+            }
             Err(error) => {
-                self.terminate(&sandbox).await;
-                Report::call_failed("given up, its sandbox does not answer for itself", error)
+                let _ = self.terminate(&sandbox).await;
+                let what = "given up, its sandbox does not answer for itself";
+                let report = Report::call_failed(what, error);
+                self.confirmed(report, Failure::Silence).await
             }
         }
     }
 
+    /// A failure, unless the step itself has recorded a success.
+    async fn confirmed(&self, report: Report, failure: Failure) -> Report {
+        if report.end != AttemptEnd::Failed || report.fatal.is_some() {
+            return report;
+        }
+        let store = &self.shared.store;
+        let recorded = store
+            .succeeded_nevertheless(&self.shared.run_id, &self.step.name, failure)
+            .await;
+        match recorded {
+            Ok(true) => Report {
+                end: AttemptEnd::Completed,
+                reason: None,
+                ..report
+            },
+            Ok(false) => report,
+            Err(reason) => Report {
+                reason: Some(match report.reason {
+                    Some(first) => format!("{first}; what it recorded is not known: {reason}"),
+                    None => reason,
+                }),
+                ..report
+            },
+        }
+    }
+
+    /// The end of an attempt that was told to end.
+    fn cut_short(&self, ended: Result<(), CallError>) -> Report {
+        match ended {
+            Err(error) if self.shared.store.steps_report_themselves() => Report {
+                end: AttemptEnd::Surviving,
+                surviving: Some(error.clone()),
+                ..Report::failed(error)
+            },
+            _ => Report::failed("ended on request"),
+        }
+    }
+
     /// Until the sandbox exists and is recorded.
-    async fn start(&mut self) -> Result<SandboxHandle, Report> {
+    async fn start(&mut self) -> Result<SandboxHandle, NotStarted> {
         let shared = Rc::clone(&self.shared);
         let workspace = Rc::clone(&self.workspace);
+        let starting = Rc::clone(&self.starting);
+        // Nothing of this step exists yet, so a cut needs no clearing up.
+        let cached = tokio::select! {
+            biased;
+            () = is_cut(&mut self.cut) => return Err(NotStarted::Cut),
+            cached = shared.store.cached(&shared.run_id, &self.step.name) => cached,
+        };
+        if cached.map_err(|reason| NotStarted::NotCached(Report::failed(reason)))? {
+            return Err(NotStarted::Cached);
+        }
         let image = workspace
             .images
             .from_registry(&self.step.image, self.step.login.as_ref());
-        // Nothing of this step exists yet, so a cut needs no clearing up.
         let image_id = tokio::select! {
             biased;
-            () = is_cut(&mut self.cut) => return Err(Report::failed("ended on request")),
+            () = is_cut(&mut self.cut) => return Err(NotStarted::Cut),
             image = image => image.map_err(image_failed)?,
         };
         let _starting = tokio::select! {
             biased;
-            () = is_cut(&mut self.cut) => return Err(Report::failed("ended on request")),
-            place = shared.starting.acquire() => place.ok(),
+            () = is_cut(&mut self.cut) => return Err(NotStarted::Cut),
+            place = starting.acquire() => place.ok(),
         };
         let key = shared.client.new_idempotency_key();
         let intent = Change::Intent {
@@ -210,7 +305,7 @@ impl<P: Platform, S: RunStore> Attempt<P, S> {
         }
     }
 
-    async fn terminate(&self, sandbox: &SandboxHandle) {
+    async fn terminate(&self, sandbox: &SandboxHandle) -> Result<(), CallError> {
         let patience = limits::TERMINATE_PATIENCE;
         let client = &self.shared.client;
         let ended = client
@@ -220,7 +315,7 @@ impl<P: Platform, S: RunStore> Attempt<P, S> {
                 client.terminate_sandbox(sandbox, patience),
             )
             .await;
-        if let Err(error) = ended {
+        if let Err(error) = &ended {
             self.shared.events.send(Event::Warning {
                 step: Some(Rc::clone(&self.step.name)),
                 message: format!(
@@ -229,6 +324,7 @@ impl<P: Platform, S: RunStore> Attempt<P, S> {
                 ),
             });
         }
+        ended
     }
 }
 
@@ -236,12 +332,5 @@ fn image_failed(error: ImageError) -> Report {
     match error {
         ImageError::Call(error) => Report::call_failed("its image is not available", error),
         error => Report::failed(error),
-    }
-}
-
-/// Returns when the attempt is to end; never, when nobody can say so any more.
-async fn is_cut(cut: &mut Cut) {
-    if cut.wait_for(|cut| *cut).await.is_err() {
-        std::future::pending::<()>().await;
     }
 }
