@@ -12,8 +12,11 @@ mod component;
 pub mod config;
 #[cfg(any(feature = "conformance", test))]
 pub mod conformance;
+pub mod credentials;
 pub mod dag;
+pub mod entrypoint;
 pub mod environment;
+pub mod kept;
 pub mod limits;
 pub mod metadata;
 pub mod modal;

@@ -36,6 +36,9 @@ mod bindings {
 }
 
 pub(crate) use bindings::Conformance;
+use bindings::exports::zenml::flavor::catalog::{Flavor, IntegrationFacts};
+pub(crate) use bindings::exports::zenml::flavor::config::{Checked, DocumentKind};
+pub(crate) use bindings::zenml::flavor::types::{Error, FieldError, FlavorKind};
 
 /// How long a case may compute before it counts as hung. Generous: the machine
 /// may be busy.
@@ -50,6 +53,14 @@ pub(crate) struct Guest {
     linker: Linker<State>,
     component: Component,
     instance: Option<(Store<State>, Conformance)>,
+    catalog: Option<Catalog>,
+}
+
+/// What the component says about itself.
+#[derive(Debug, Clone)]
+pub(crate) struct Catalog {
+    pub(crate) flavors: Vec<Flavor>,
+    pub(crate) integration: IntegrationFacts,
 }
 
 impl Guest {
@@ -74,6 +85,7 @@ impl Guest {
             component: Component::new(&engine, conformance_plugin::COMPONENT)?,
             engine,
             instance: None,
+            catalog: None,
         })
     }
 
@@ -94,6 +106,33 @@ impl Guest {
             .and_then(|result| result)?;
         self.instance = Some((store, bindings));
         Ok(result)
+    }
+
+    /// What the component says about itself, asked for once.
+    pub(crate) async fn catalog(&mut self) -> anyhow::Result<Catalog> {
+        if let Some(catalog) = &self.catalog {
+            return Ok(catalog.clone());
+        }
+        let flavors = self.call(async |accessor, component| {
+            component
+                .zenml_flavor_catalog()
+                .call_flavors(accessor)
+                .await
+        });
+        let flavors = flavors
+            .await?
+            .map_err(|error| anyhow::anyhow!("{error:?}"))?;
+        let integration = self.call(async |accessor, component| {
+            component
+                .zenml_flavor_catalog()
+                .call_integration(accessor)
+                .await
+        });
+        let catalog = Catalog {
+            flavors,
+            integration: integration.await?,
+        };
+        Ok(self.catalog.insert(catalog).clone())
     }
 
     async fn instantiate(&self) -> anyhow::Result<(Store<State>, Conformance)> {

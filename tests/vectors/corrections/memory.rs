@@ -1,5 +1,166 @@
 //! Rules about memory.
 
-use super::Rule;
+use super::{Difference, Rule};
+use serde_json::{Value, json};
 
-pub(super) const RULES: &[Rule] = &[];
+pub(super) const RULES: &[Rule] = &[
+    Rule {
+        id: "memory-rounding",
+        areas: &["memory"],
+        inputs: "an amount of memory whose megabytes a floating-point number cannot hold exactly",
+        real: "rounds to what a floating-point number holds, then rounds that up",
+        here: "rounds the exact number up",
+        why: "the figure can be too small by many megabytes, and is not what was written",
+        differences: rounding,
+    },
+    Rule {
+        id: "memory-too-large",
+        areas: &["memory"],
+        inputs: "more bytes of memory than 128 bits can count",
+        real: "OverflowError, or a ValueError about digits, whenever the amount is used; up to \
+               some 300 digits a rounded number that no machine has",
+        here: "one error about the field, when the settings are read",
+        why: "the Python errors say nothing about the setting, and come after the run has begun",
+        differences: too_large,
+    },
+];
+
+/// Bytes of a unit, longer names first where one ends with another.
+const UNITS: [(&str, u64); 11] = [
+    ("KiB", 1 << 10),
+    ("MiB", 1 << 20),
+    ("GiB", 1 << 30),
+    ("TiB", 1 << 40),
+    ("PiB", 1 << 50),
+    ("KB", 1_000),
+    ("MB", 1_000_000),
+    ("GB", 1_000_000_000),
+    ("TB", 1_000_000_000_000),
+    ("PB", 1_000_000_000_000_000),
+    ("B", 1),
+];
+
+/// An amount that the original takes: decimal digits and the bytes of its unit.
+fn amount(text: &str) -> Option<(&str, u64)> {
+    let (digits, bytes) = UNITS
+        .iter()
+        .find_map(|(name, bytes)| Some((text.strip_suffix(name)?, *bytes)))?;
+    let is_number = !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit());
+    is_number.then_some((digits, bytes))
+}
+
+/// The text of an input, spelled out.
+fn text(value: &Value) -> Option<String> {
+    if let Some(text) = value.as_str() {
+        return Some(text.to_owned());
+    }
+    let repeated = value["repeat"][0].as_str()?;
+    let times = usize::try_from(value["repeat"][1].as_u64()?).ok()?;
+    let then = value["then"].as_str().unwrap_or_default();
+    Some(format!("{}{then}", repeated.repeat(times)))
+}
+
+/// The exact number of bytes, when 128 bits can count it.
+fn bytes(digits: &str, unit: u64) -> Option<u128> {
+    digits.parse::<u128>().ok()?.checked_mul(unit.into())
+}
+
+/// The product of a decimal number of any length and a small one, in decimal.
+fn product(digits: &str, factor: u64) -> String {
+    let mut carry: u128 = 0;
+    let mut reversed = Vec::new();
+    for digit in digits.bytes().rev() {
+        carry += u128::from(digit - b'0') * u128::from(factor);
+        reversed.push(char::from(
+            b'0' + u8::try_from(carry % 10).unwrap_or_default(),
+        ));
+        carry /= 10;
+    }
+    let rest = if carry > 0 {
+        carry.to_string()
+    } else {
+        String::new()
+    };
+    rest + &reversed.into_iter().rev().collect::<String>()
+}
+
+/// Megabytes as the original reckons them: one division to a floating-point
+/// number, then rounded up. Reading a decimal rounds in the same way.
+fn original(digits: &str, unit: u64) -> f64 {
+    let megabytes = format!("{}e-6", product(digits, unit)).parse::<f64>();
+    megabytes.map_or(f64::INFINITY, f64::ceil)
+}
+
+fn number(decimal: &str) -> Value {
+    match decimal.parse::<i64>() {
+        Ok(number) => number.into(),
+        Err(_) => json!({"bigint": decimal}),
+    }
+}
+
+/// The other fields are no business of these rules, so they must not spoil the
+/// whole.
+fn is_alone(input: &Value) -> bool {
+    input["op"] == "resources"
+        && input["settings"]
+            .as_object()
+            .is_some_and(|settings| settings.keys().all(|key| key == "memory"))
+}
+
+fn rounding(input: &Value) -> Vec<Difference> {
+    let Some(text) = text(&input["settings"]["memory"]).filter(|_| is_alone(input)) else {
+        return Vec::new();
+    };
+    let Some((digits, unit)) = amount(&text) else {
+        return Vec::new();
+    };
+    let Some(bytes) = bytes(digits, unit) else {
+        return Vec::new();
+    };
+    let real = format!("{:.0}", original(digits, unit));
+    let right = bytes.div_ceil(1_000_000).to_string();
+    match real == right {
+        true => Vec::new(),
+        false => vec![Difference::at(
+            "/ok/memory_mb",
+            number(&real),
+            number(&right),
+        )],
+    }
+}
+
+fn too_large(input: &Value) -> Vec<Difference> {
+    let Some(text) = text(&input["settings"]["memory"]).filter(|_| is_alone(input)) else {
+        return Vec::new();
+    };
+    let Some((digits, unit)) = amount(&text) else {
+        return Vec::new();
+    };
+    if bytes(digits, unit).is_some() {
+        return Vec::new();
+    }
+    let megabytes = original(digits, unit);
+    let real = if digits.len() > 4300 {
+        let message = format!(
+            "Exceeds the limit (4300 digits) for integer string conversion: value has {} digits; \
+             use sys.set_int_max_str_digits() to increase the limit",
+            digits.len()
+        );
+        json!({"error": {"type": "ValueError", "message": message}})
+    } else if megabytes.is_infinite() {
+        let message = "integer division result too large for a float";
+        json!({"error": {"type": "OverflowError", "message": message}})
+    } else {
+        let megabytes = number(&format!("{megabytes:.0}"));
+        json!({"ok": {
+            "memory": text, "memory_mb": megabytes, "cpu": null, "gpu_count": null, "empty": false,
+        }})
+    };
+    let message = "this is more memory than can be asked for (the limit is 4294967295 MB)";
+    let right = json!({"error": {
+        "type": "ValidationError",
+        "message": "1 validation error for ResourceSettings",
+        "errors": [{"type": "memory_too_large", "loc": ["memory"], "msg": message}],
+    }});
+    Difference::whole(real, right)
+}

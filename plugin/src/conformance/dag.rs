@@ -1,8 +1,0 @@
-//! Cases about the order of steps and the controller.
-
-use super::Input;
-use serde_json::Value;
-
-pub(super) fn run(_operation: &str, _input: &Input<'_>) -> Option<Value> {
-    None
-}

@@ -1,5 +1,0 @@
-//! Rules about configurations.
-
-use super::Rule;
-
-pub(super) const RULES: &[Rule] = &[];
