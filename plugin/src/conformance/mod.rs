@@ -21,6 +21,7 @@ mod memory;
 mod names;
 mod python;
 mod sandbox;
+mod session_fakes;
 mod status;
 mod submission;
 mod validator;

@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 
 pub(super) const RULES: &[Rule] = &[Rule {
     id: "characters-across-pieces",
-    areas: &["line_buffer"],
+    areas: &["line_buffer", "sandbox"],
     inputs: "bytes of which a piece ends in the middle of a character",
     real: "decodes each piece by itself: U+FFFD for both parts of the character",
     here: "decodes the output as a whole",
@@ -15,7 +15,7 @@ pub(super) const RULES: &[Rule] = &[Rule {
 
 fn across_pieces(input: &Value) -> Vec<Difference> {
     let Some(chunks) = input["chunks"].as_array() else {
-        return Vec::new();
+        return super::sandbox::across_pieces(input);
     };
     let Some(pieces) = bytes_of(chunks) else {
         return Vec::new();
