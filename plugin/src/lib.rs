@@ -27,6 +27,7 @@ pub mod resources;
 pub mod run;
 pub mod sandbox;
 pub mod status;
+pub mod submission;
 #[cfg(test)]
 mod testing;
 pub mod text;

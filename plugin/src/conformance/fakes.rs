@@ -184,6 +184,14 @@ impl FakeSandboxes {
         }
     }
 
+    /// No sandboxes at all; only the clock is of use.
+    pub(super) fn none(clock: &Clock) -> Self {
+        Self {
+            clock: clock.clone(),
+            ..Self::new(Form::Pair, &Value::Null)
+        }
+    }
+
     fn called(&self, method: &str, id: &str) {
         self.observed.called(match self.form {
             Form::Pair => json!([method, id]),

@@ -137,7 +137,7 @@ impl<P: Platform, S: RunStore> Attempt<P, S> {
             ending = self.shared.watch.ending(&sandbox) => ending,
             () = is_cut(&mut self.cut) => {
                 let ended = self.terminate(&sandbox).await;
-                return self.cut_short(ended);
+                return self.cut_short(&sandbox, ended);
             }
         };
         match ending {
@@ -146,7 +146,9 @@ impl<P: Platform, S: RunStore> Attempt<P, S> {
                     .await
             }
             Err(error) => {
-                let _ = self.terminate(&sandbox).await;
+                if let Err(error) = self.terminate(&sandbox).await {
+                    self.warn_surviving(&sandbox, &error);
+                }
                 let what = "given up, its sandbox does not answer for itself";
                 let report = Report::call_failed(what, error);
                 self.confirmed(report, Failure::Silence).await
@@ -181,14 +183,18 @@ impl<P: Platform, S: RunStore> Attempt<P, S> {
     }
 
     /// The end of an attempt that was told to end.
-    fn cut_short(&self, ended: Result<(), CallError>) -> Report {
+    fn cut_short(&self, sandbox: &SandboxHandle, ended: Result<(), CallError>) -> Report {
         match ended {
             Err(error) if self.shared.store.steps_report_themselves() => Report {
                 end: AttemptEnd::Surviving,
                 surviving: Some(error.clone()),
                 ..Report::failed(error)
             },
-            _ => Report::failed("ended on request"),
+            Err(error) => {
+                self.warn_surviving(sandbox, &error);
+                Report::failed("ended on request")
+            }
+            Ok(()) => Report::failed("ended on request"),
         }
     }
 
@@ -308,23 +314,23 @@ impl<P: Platform, S: RunStore> Attempt<P, S> {
     async fn terminate(&self, sandbox: &SandboxHandle) -> Result<(), CallError> {
         let patience = limits::TERMINATE_PATIENCE;
         let client = &self.shared.client;
-        let ended = client
+        client
             .within(
                 patience,
                 "SandboxTerminate",
                 client.terminate_sandbox(sandbox, patience),
             )
-            .await;
-        if let Err(error) = &ended {
-            self.shared.events.send(Event::Warning {
-                step: Some(Rc::clone(&self.step.name)),
-                message: format!(
-                    "sandbox {} could not be ended and may still run: {error}",
-                    sandbox.id
-                ),
-            });
-        }
-        ended
+            .await
+    }
+
+    fn warn_surviving(&self, sandbox: &SandboxHandle, error: &CallError) {
+        self.shared.events.send(Event::Warning {
+            step: Some(Rc::clone(&self.step.name)),
+            message: format!(
+                "sandbox {} could not be ended and may still run: {error}",
+                sandbox.id
+            ),
+        });
     }
 }
 

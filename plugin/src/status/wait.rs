@@ -15,20 +15,32 @@ const SANDBOX_PAUSE: Duration = Duration::from_secs(1);
 /// ZenML has it.
 const STEP_PAUSE: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(16));
 
-/// Waits for the end of a sandbox and gives its exit code. A look that fails is
+/// Waits for the end of a sandbox and gives its exit code.
+///
+/// # Errors
+///
+/// The last failure; see [`watch`].
+pub async fn wait_for_sandbox<S: Sandboxes>(
+    sandboxes: &S,
+    sandbox: &S::Sandbox,
+) -> Result<i32, S::Error> {
+    watch(sandboxes, async || sandboxes.exit_code(sandbox).await).await
+}
+
+/// Looks every second until there is something to see. A look that fails is
 /// repeated, until nothing was heard for [`limits::STATUS_PATIENCE`].
 ///
 /// # Errors
 ///
 /// The last failure.
-pub async fn wait_for_sandbox<S: Sandboxes>(
-    sandboxes: &S,
-    sandbox: &S::Sandbox,
-) -> Result<i32, S::Error> {
+pub async fn watch<T, E>(
+    sandboxes: &impl Sandboxes,
+    look: impl AsyncFn() -> Result<Option<T>, E>,
+) -> Result<T, E> {
     let mut heard = sandboxes.now();
     loop {
-        match sandboxes.exit_code(sandbox).await {
-            Ok(Some(code)) => return Ok(code),
+        match look().await {
+            Ok(Some(end)) => return Ok(end),
             Ok(None) => heard = sandboxes.now(),
             Err(error) if is_silent(sandboxes, heard) => return Err(error),
             Err(_) => {}
