@@ -14,22 +14,20 @@ pub(super) const RULES: &[Rule] = &[
         differences: isolated_status,
     },
     Rule {
-        id: "isolated-wait-asks-again",
-        areas: &["status"],
-        inputs: "waiting for an isolated step while a look at its sandbox fails",
-        real: "ends the wait with failed",
-        here: "believes the server for the moment and looks again, up to 900 s of failures in a row",
-        why: "as above; the step operator's wait has always done so",
-        differences: isolated_wait,
-    },
-    Rule {
-        id: "sandbox-wait-asks-again",
-        areas: &["status"],
-        inputs: "waiting for a sandbox while a look at it fails",
-        real: "gives up at the first failure",
-        here: "looks again, up to 900 s of failures in a row",
-        why: "one hiccup of the network says nothing about the sandbox",
-        differences: sandbox_wait,
+        id: "wait-asks-again",
+        areas: &["status", "submission"],
+        inputs: "waiting for an isolated step, a sandbox or a controller while a look at it fails",
+        real: "ends the wait: with failed for a step, with the error for a sandbox",
+        here: "believes the server about a step for the moment and looks again, up to 900 s of \
+               failures in a row",
+        why: "one hiccup of the network says nothing about the sandbox; the step operator's wait \
+              has always done so",
+        differences: |input| match input["op"].as_str() {
+            Some("wait_for_step") => isolated_wait(input),
+            Some("wait_for_sandbox") => sandbox_wait(input),
+            Some("submit_static" | "submit_dynamic") => controller_wait(input),
+            _ => Vec::new(),
+        },
     },
 ];
 
@@ -58,7 +56,7 @@ fn isolated_status(input: &Value) -> Vec<Difference> {
 }
 
 fn isolated_wait(input: &Value) -> Vec<Difference> {
-    if input["op"] != "wait_for_step" || input["component"] != "orchestrator" {
+    if input["component"] != "orchestrator" {
         return Vec::new();
     }
     let polls = Polls(&input["polls"]);
@@ -122,34 +120,113 @@ fn isolated_wait(input: &Value) -> Vec<Difference> {
 }
 
 fn sandbox_wait(input: &Value) -> Vec<Difference> {
-    if input["op"] != "wait_for_sandbox" {
+    let Some(watched) = watch(&input["polls"]) else {
         return Vec::new();
-    }
-    let polls = Polls(&input["polls"]);
-    let (mut real, mut now, mut heard) = (None, 0_u64, 0);
-    let right = loop {
-        match polls.at(usize::try_from(now).unwrap_or(usize::MAX)) {
-            Poll::Code(Some(code)) => {
-                let sleeps = vec![1.0; usize::try_from(now).unwrap_or_default()];
-                break json!({"ok": {"code": code, "sleeps": sleeps, "polls": now + 1}});
-            }
-            Poll::Code(None) => heard = now,
-            Poll::Raises(error) => {
-                real.get_or_insert_with(|| json!({"error": error}));
-                if now - heard >= PATIENCE {
-                    break json!({"error": error});
-                }
-            }
-        }
-        if polls.never_ends() {
-            return Vec::new();
-        }
-        now += 1;
     };
-    match real {
-        Some(real) => Difference::whole(real, right),
-        None => Vec::new(),
+    let right = match watched.right {
+        Ok(code) => {
+            let sleeps = vec![1.0; watched.polls - 1];
+            json!({"ok": {"code": code, "sleeps": sleeps, "polls": watched.polls}})
+        }
+        Err(error) => json!({"error": error}),
+    };
+    Difference::whole(json!({"error": watched.real}), right)
+}
+
+/// A wait for a sandbox in which a look fails.
+struct Watched<'a> {
+    /// The error that ends it in the original, and after how many looks.
+    real: &'a Value,
+    real_polls: usize,
+    /// How it ends here, and after how many looks, one a second.
+    right: Result<i64, &'a Value>,
+    polls: usize,
+}
+
+fn watch(polls: &Value) -> Option<Watched<'_>> {
+    let answers = Polls(polls);
+    let mut real = None;
+    let mut heard = 0;
+    for second in 0_usize.. {
+        let right = match answers.at(second) {
+            Poll::Code(Some(code)) => Ok(code),
+            Poll::Code(None) if answers.never_ends() => return None,
+            Poll::Code(None) => {
+                heard = second;
+                continue;
+            }
+            Poll::Raises(error) => {
+                real.get_or_insert((error, second + 1));
+                if u64::try_from(second - heard).is_ok_and(|silence| silence < PATIENCE) {
+                    continue;
+                }
+                Err(error)
+            }
+        };
+        let (real, real_polls) = real?;
+        return Some(Watched {
+            real,
+            real_polls,
+            right,
+            polls: second + 1,
+        });
     }
+    None
+}
+
+fn controller_wait(input: &Value) -> Vec<Difference> {
+    let reaches_the_wait = input["wait"] == true
+        && input["modal_fail"].is_null()
+        && input["client_fail"].is_null()
+        && input["schedule"] != true;
+    let Some(watched) = watch(&input["box"]["polls"]).filter(|_| reaches_the_wait) else {
+        return Vec::new();
+    };
+    let poll = json!({"call": "sandbox.poll", "sandbox": "sb-1", "args": []});
+    let polls = |count| vec![poll.clone(); count];
+    let mut differences =
+        Difference::ending("/calls", polls(watched.real_polls), polls(watched.polls));
+    match watched.right {
+        Err(_) => {}
+        Ok(0) => {
+            let waited = json!({"metadata": controller_metadata(input), "waits": true});
+            differences.push(Difference::removed("/error", watched.real.clone()));
+            differences.push(Difference::added("/ok", waited));
+        }
+        Ok(code) => {
+            let message =
+                format!("Modal orchestration sandbox `sb-1` failed with exit code {code}.");
+            differences.push(Difference::at(
+                "/error",
+                watched.real.clone(),
+                json!({"type": "RuntimeError", "message": message}),
+            ));
+        }
+    }
+    differences
+}
+
+/// What is published about a run whose controller was started.
+fn controller_metadata(input: &Value) -> Value {
+    let run = input["run_id"].as_str().or(input["random_id"].as_str());
+    let run = run.unwrap_or_default();
+    let app: String = format!("zenml-{run}").chars().take(64).collect();
+    let mut metadata = json!({
+        "orchestrator_run_id": run,
+        "modal_orchestration_sandbox_id": "sb-1",
+        "modal_app_name": app,
+    });
+    let settings = &input["settings"];
+    let of_run = settings
+        .get("orchestrator:runner")
+        .unwrap_or(&settings["orchestrator.modal"]);
+    let environment = of_run.get("modal_environment");
+    let environment = environment.unwrap_or(&input["config"]["modal_environment"]);
+    let environment = environment.as_str().map(str::trim).unwrap_or_default();
+    if !environment.is_empty() {
+        metadata["modal_environment"] = environment.into();
+    }
+    metadata
 }
 
 /// What a sandbox answers, one by one, the last answer again and again.
