@@ -6,6 +6,12 @@ use flavor_host::credentials::modal::Surroundings;
 
 pub(crate) async fn doctor() -> Result<Exit, Failure> {
     let plugin = plugin::load().await?;
+    let flavors: Vec<&str> = plugin
+        .flavors()
+        .await?
+        .iter()
+        .map(super::flavors::kind)
+        .collect();
     let credentials = match Surroundings::of_process().token_pair() {
         Ok((pair, source)) => format!("{} from {source}", pair.id()),
         Err(error) => error.to_string(),
@@ -21,6 +27,10 @@ pub(crate) async fn doctor() -> Result<Exit, Failure> {
         row(
             "plugin",
             format!("modal-flavor, built in, sha256:{}", plugin.digest()),
+        ),
+        row(
+            "world",
+            format!("{} ({})", flavor_host::contract::WORLD, flavors.join(", ")),
         ),
         row(
             "default target",
