@@ -249,6 +249,15 @@ mod tests {
 
     proptest! {
         #[test]
+        fn what_was_written_is_read_back(quantity in 0_u64.., unit in 0_usize..11) {
+            let unit = super::UNITS[unit];
+            let memory = Memory::parse(&format!("{quantity}{}", unit.name())).unwrap();
+            prop_assert_eq!((memory.quantity(), memory.unit()), (quantity.into(), unit));
+            let bytes = Memory::parse(&format!("{}B", memory.bytes())).unwrap();
+            prop_assert_eq!(bytes.megabytes(), memory.megabytes());
+        }
+
+        #[test]
         fn rounding_is_up_and_by_less_than_one(quantity in 0_u32.., unit in 0_usize..11) {
             let unit = super::UNITS[unit];
             if let Ok(megabytes) = megabytes(&format!("{quantity}{}", unit.name)) {
