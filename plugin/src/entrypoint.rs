@@ -230,20 +230,23 @@ impl Kind {
             .collect();
         let mut values: Vec<(&'static str, Option<String>)> =
             options.iter().map(|option| (option.name, None)).collect();
-        let mut arguments = arguments.iter().map(String::as_str).peekable();
-        while let Some(argument) = arguments.next() {
-            // Everything behind it is a value of nothing.
-            if argument == "--" {
-                break;
-            }
-            let Some((name, attached)) = recognise(argument, &options)? else {
-                continue;
+        let mut words = classify(arguments, &options)?.into_iter().peekable();
+        while let Some(word) = words.next() {
+            let (name, attached) = match word {
+                Word::Option { name, attached } => (name, attached),
+                Word::Value(_) | Word::Unknown => continue,
+                // Everything behind it is a value of nothing.
+                Word::End => break,
             };
+            if name == HELP {
+                return Err(ArgumentError::Help);
+            }
             let value = match attached {
                 Some(value) => value,
-                None => arguments
-                    .next_if(|next| !looks_like_option(next, &options))
-                    .ok_or(ArgumentError::NoValue(name))?,
+                None => match words.next_if(|next| matches!(next, Word::Value(_))) {
+                    Some(Word::Value(value)) => value,
+                    _ => return Err(ArgumentError::NoValue(name)),
+                },
             };
             if let Some(known) = values.iter_mut().find(|(known, _)| *known == name) {
                 known.1 = Some(value.to_owned());
@@ -280,28 +283,90 @@ fn is_uuid(text: &str) -> bool {
     Uuid::try_parse(&digits).is_ok()
 }
 
-/// An option that an argument names, with the value that is attached to it.
-type Recognised<'a> = Option<(&'static str, Option<&'a str>)>;
+/// The option that `argparse` adds to every command.
+const HELP: &str = "help";
 
-/// The option that an argument names, if any, and its attached value.
-fn recognise<'a>(
+/// What an argument is, before it is known what it belongs to.
+#[derive(Debug, Clone, Copy)]
+enum Word<'a> {
+    /// A known option, with the value behind its equals sign.
+    Option {
+        name: &'static str,
+        attached: Option<&'a str>,
+    },
+    /// Something that looks like an option.
+    Unknown,
+    /// Two dashes alone.
+    End,
+    Value(&'a str),
+}
+
+/// Tells options from values. An option that is not clear is an error wherever it
+/// stands, except behind two dashes.
+fn classify<'a>(
+    arguments: &'a [String],
+    options: &[EntrypointOption],
+) -> Result<Vec<Word<'a>>, ArgumentError> {
+    let mut words = Vec::with_capacity(arguments.len());
+    for argument in arguments {
+        let word = match words.last() {
+            Some(Word::End) => break,
+            _ => classify_one(argument, options)?,
+        };
+        words.push(word);
+    }
+    Ok(words)
+}
+
+fn classify_one<'a>(
     argument: &'a str,
     options: &[EntrypointOption],
-) -> Result<Recognised<'a>, ArgumentError> {
-    let Some(body) = argument.strip_prefix("--") else {
-        return Ok(None);
+) -> Result<Word<'a>, ArgumentError> {
+    if argument == "--" {
+        return Ok(Word::End);
+    }
+    let Some(dashed) = argument.strip_prefix('-').filter(|rest| !rest.is_empty()) else {
+        return Ok(Word::Value(argument));
     };
+    if let Some(body) = dashed.strip_prefix('-')
+        && let Some((name, attached)) = recognise(argument, body, options)?
+    {
+        return Ok(Word::Option { name, attached });
+    }
+    if dashed == "h" {
+        return Ok(Word::Option {
+            name: HELP,
+            attached: None,
+        });
+    }
+    match is_digits_with_point(dashed) || argument.contains(' ') {
+        true => Ok(Word::Value(argument)),
+        false => Ok(Word::Unknown),
+    }
+}
+
+/// An option with the value that is attached to it.
+type Recognised<'a> = (&'static str, Option<&'a str>);
+
+/// The option that is meant by what follows two dashes, if any.
+fn recognise<'a>(
+    argument: &str,
+    body: &'a str,
+    options: &[EntrypointOption],
+) -> Result<Option<Recognised<'a>>, ArgumentError> {
     let (name, value) = match body.split_once('=') {
         Some((name, value)) => (name, Some(value)),
         None => (body, None),
     };
-    if let Some(option) = options.iter().find(|option| option.name == name) {
-        return Ok(Some((option.name, value)));
+    let known = || {
+        [HELP]
+            .into_iter()
+            .chain(options.iter().map(|option| option.name))
+    };
+    if let Some(known) = known().find(|known| *known == name) {
+        return Ok(Some((known, value)));
     }
-    let beginning_so = options.iter().map(|option| option.name);
-    let matches: Vec<&'static str> = beginning_so
-        .filter(|known| known.starts_with(name))
-        .collect();
+    let matches: Vec<&'static str> = known().filter(|known| known.starts_with(name)).collect();
     match matches.as_slice() {
         [] => Ok(None),
         [known] => Ok(Some((known, value))),
@@ -312,21 +377,7 @@ fn recognise<'a>(
     }
 }
 
-/// Whether an argument cannot be the value of an option: it begins with a dash,
-/// is not a dash alone, not a negative number, and holds no blank, unless it is a
-/// known option.
-fn looks_like_option(argument: &str, options: &[EntrypointOption]) -> bool {
-    let is_plain = !argument.starts_with('-') || argument == "-";
-    if is_plain {
-        return false;
-    }
-    let is_known = !matches!(recognise(argument, options), Ok(None));
-    let is_number = argument
-        .strip_prefix('-')
-        .is_some_and(|number| is_digits_with_point(number));
-    is_known || !(is_number || argument.contains(' '))
-}
-
+/// Whether a text is digits, with a point and digits behind it or without.
 fn is_digits_with_point(text: &str) -> bool {
     let are_digits = |text: &str| text.bytes().all(|byte| byte.is_ascii_digit());
     match text.split_once('.') {
@@ -369,6 +420,9 @@ pub enum ArgumentError {
         /// What it could be.
         matches: Vec<&'static str>,
     },
+    /// Help was asked for, for which the original ends its process.
+    #[error("help was asked for, which a controller does not give")]
+    Help,
     /// Options that must be there are not.
     #[error(
         "Failed to parse entrypoint arguments: the following arguments are required: {}",
@@ -411,12 +465,17 @@ mod tests {
 
     #[test]
     fn an_unclear_option_is_told_with_what_it_could_be() {
-        let error = parse(Kind::StepOperator, &["--step", "x"]).unwrap_err();
-        assert!(
-            error
+        let told = |arguments: &[&str]| {
+            parse(Kind::StepOperator, arguments)
+                .unwrap_err()
                 .to_string()
-                .ends_with("ambiguous option: --step could match --step_name, --step_run_id")
-        );
+        };
+        let expected = "ambiguous option: --step could match --step_name, --step_run_id";
+        assert!(told(&["--step", "x"]).ends_with(expected));
+        assert!(told(&["--snapshot_id", "--step"]).ends_with(expected));
+        let expected = "--=x could match --help, --snapshot_id, --step_name, --step_run_id";
+        assert!(told(&["--=x"]).ends_with(expected));
+        assert!(!told(&["--", "--step"]).ends_with(expected));
     }
 
     proptest! {

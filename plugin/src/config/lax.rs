@@ -200,7 +200,10 @@ pub fn float(value: &Value) -> Result<f64, Mismatch> {
 }
 
 fn float_from_text(text: &str) -> Option<f64> {
-    let text = text.trim();
+    if let Ok(number) = text.trim().parse() {
+        return Some(number);
+    }
+    // With underscores there may be no blanks.
     if text.starts_with('_') || text.ends_with('_') || text.contains("__") {
         return None;
     }
@@ -230,6 +233,8 @@ pub fn boolean(value: &Value) -> Result<bool, Mismatch> {
             (Some(_), _) => Err(BOOL_PARSING),
             (None, Some(0.0)) => Ok(false),
             (None, Some(1.0)) => Ok(true),
+            // A whole number that is neither is one step nearer to being one.
+            (None, Some(float)) if integer_from_float(float).is_ok() => Err(BOOL_PARSING),
             (None, _) => Err(BOOL_TYPE),
         },
         Value::String(text) => match text.to_ascii_lowercase().as_str() {
@@ -290,14 +295,15 @@ mod tests {
     fn what_counts_as_a_number() {
         for (value, expected) in [
             (json!(2), 2.0),
-            (json!(" 1_0.5 "), 10.5),
+            (json!(" 10.5 "), 10.5),
+            (json!("1_0.5"), 10.5),
             (json!(true), 1.0),
             (json!(".5"), 0.5),
             (json!("INF"), f64::INFINITY),
         ] {
             assert_eq!(float(&value), Ok(expected), "{value}");
         }
-        for value in [json!("1__0"), json!("many"), json!("0x1"), json!("")] {
+        for value in [json!("1__0"), json!(" 1_0"), json!("many"), json!("0x1")] {
             assert_eq!(float(&value).unwrap_err().kind, "float_parsing", "{value}");
         }
         assert_eq!(float(&json!({})).unwrap_err().kind, "float_type");
@@ -311,7 +317,9 @@ mod tests {
         for (value, kind) in [
             (json!(2), "bool_parsing"),
             (json!("maybe"), "bool_parsing"),
+            (json!(-1.0), "bool_parsing"),
             (json!(1.5), "bool_type"),
+            (json!(1e30), "bool_type"),
             (json!(null), "bool_type"),
         ] {
             assert_eq!(boolean(&value).unwrap_err().kind, kind, "{value}");

@@ -33,9 +33,6 @@ const OF_POOLS: [&str; 5] = [
     "initialization_lease_seconds",
 ];
 
-/// Old names that are taken and turned into others.
-const OLD_NAMES: [&str; 2] = ["preemptible", "pool_resources"];
-
 /// What can be set, in the order in which faults are told.
 const RULES: [(&str, Rule); 13] = [
     ("cpu_count", Rule::PositiveNumber),
@@ -103,18 +100,14 @@ const NEGATIVE: Mismatch = Mismatch {
 };
 
 impl ResourceSettings {
-    /// Reads a document. Unknown keys are allowed.
+    /// Reads a document. Unknown keys are allowed and left out.
     ///
     /// # Errors
     ///
     /// Everything that is wrong with it.
     pub fn read(mut document: Map<String, Value>) -> Result<Self, Vec<FieldFault>> {
-        for name in OLD_NAMES {
-            document.shift_remove(name);
-        }
-        if document.get("reclaim_tolerance") == Some(&Value::Null) {
-            document.shift_remove("reclaim_tolerance");
-        }
+        take_old_names(&mut document);
+        document.retain(|name, _| RULES.iter().any(|(known, _)| known == name));
         let mut faults = Vec::new();
         for (name, rule) in RULES {
             let Some(value) = document.get_mut(name) else {
@@ -136,7 +129,14 @@ impl ResourceSettings {
                 .get(name)
                 .and_then(|value| lax::integer(value).ok())
         };
-        let memory = document.get("memory").and_then(Value::as_str);
+        let memory = match document.get("memory").and_then(Value::as_str) {
+            None => None,
+            Some(text) => {
+                let memory = Memory::parse(text);
+                let fault = |error: MemoryError| FieldFault::new(["memory"], error.kind(), error);
+                Some((text.to_owned(), memory.map_err(|error| vec![fault(error)])?))
+            }
+        };
         let counts = |(name, value): (&String, &Value)| {
             !value.is_null() && !OF_POOLS.contains(&name.as_str())
         };
@@ -145,7 +145,7 @@ impl ResourceSettings {
                 .get("cpu_count")
                 .and_then(|value| lax::float(value).ok()),
             gpu_count: integer("gpu_count"),
-            memory: memory.and_then(|text| Some((text.to_owned(), Memory::parse(text).ok()?))),
+            memory,
             is_empty: !document.iter().any(counts),
             document,
         })
@@ -183,11 +183,33 @@ impl Rule {
     }
 }
 
+/// Whether a text is an amount of memory; how much is looked at when all else is
+/// right.
 fn memory(value: &Value) -> Result<Value, (&'static str, String)> {
     let text = lax::text(value).map_err(|mismatch| (mismatch.kind, mismatch.message.to_owned()))?;
     match Memory::parse(text) {
-        Ok(_) => Ok(text.into()),
-        Err(error) => Err((error.kind(), error.to_string())),
+        Err(error @ MemoryError::Pattern) => Err((error.kind(), error.to_string())),
+        Ok(_) | Err(MemoryError::TooMuch) => Ok(text.into()),
+    }
+}
+
+/// Older names of fields: their values move to the new ones, unless these are
+/// set.
+fn take_old_names(document: &mut Map<String, Value>) {
+    let is_unset =
+        |document: &Map<String, Value>, name| document.get(name).is_none_or(Value::is_null);
+    let preemptible = document.shift_remove("preemptible");
+    if let Some(Value::Bool(preemptible)) = preemptible
+        && is_unset(document, "reclaim_tolerance")
+    {
+        let tolerance = if preemptible { "coordinated" } else { "none" };
+        document.insert("reclaim_tolerance".to_owned(), tolerance.into());
+    }
+    let pools = document.shift_remove("pool_resources");
+    if let Some(pools) = pools.filter(|pools| !pools.is_null())
+        && is_unset(document, "resources")
+    {
+        document.insert("resources".to_owned(), pools);
     }
 }
 
@@ -269,9 +291,31 @@ mod tests {
 
     #[test]
     fn what_pools_read_leaves_settings_empty() {
-        let pools = json!({"gpu_class": "h100", "resources": {"tpu": 2}, "preemptible": true});
-        assert!(read(pools).unwrap().is_empty);
+        let pools = json!({
+            "gpu_class": "h100", "pool_resources": {"tpu": 2}, "preemptible": true, "other": 1,
+        });
+        let settings = read(pools).unwrap();
+        assert!(settings.is_empty);
+        let expected = json!({
+            "gpu_class": "h100", "reclaim_tolerance": "coordinated", "resources": {"tpu": 2},
+        });
+        assert_eq!(Value::Object(settings.document().clone()), expected);
+        assert_eq!(
+            read(json!({"reclaim_tolerance": null})).unwrap_err(),
+            ["enum"]
+        );
         assert!(!read(json!({"cpu_count": "2"})).unwrap().is_empty);
+    }
+
+    #[test]
+    fn too_much_memory_is_told_when_all_else_is_right() {
+        let memory = format!("{}MB", "9".repeat(99));
+        let document = json!({"memory": memory, "cpu_count": 0});
+        assert_eq!(read(document).unwrap_err(), ["greater_than"]);
+        assert_eq!(
+            read(json!({"memory": memory})).unwrap_err(),
+            ["memory_too_large"]
+        );
     }
 
     #[test]

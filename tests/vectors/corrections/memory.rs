@@ -16,7 +16,7 @@ pub(super) const RULES: &[Rule] = &[
     Rule {
         id: "memory-too-large",
         areas: &["memory"],
-        inputs: "more bytes of memory than 128 bits can count",
+        inputs: "more bytes of memory than 128 bits can count, with nothing else wrong",
         real: "OverflowError, or a ValueError about digits, whenever the amount is used; up to \
                some 300 digits a rounded number that no machine has",
         here: "one error about the field, when the settings are read",
@@ -84,11 +84,22 @@ fn product(digits: &str, factor: u64) -> String {
     rest + &reversed.into_iter().rev().collect::<String>()
 }
 
-/// Megabytes as the original reckons them: one division to a floating-point
-/// number, then rounded up. Reading a decimal rounds in the same way.
+/// What Python makes of one whole number divided by a unit's bytes: the nearest
+/// floating-point number, if there is one. Reading a decimal rounds in the same
+/// way, and dividing by a power of 2 does not round.
+fn divided(bytes: &str, unit: u64) -> Option<f64> {
+    let number = match unit.is_power_of_two() {
+        true => {
+            bytes.parse::<f64>().ok()? / 2_f64.powi(i32::try_from(unit.ilog2()).unwrap_or_default())
+        }
+        false => format!("{bytes}e-{}", unit.ilog10()).parse::<f64>().ok()?,
+    };
+    number.is_finite().then_some(number)
+}
+
+/// Megabytes as the original reckons them, before it rounds them up.
 fn original(digits: &str, unit: u64) -> f64 {
-    let megabytes = format!("{}e-6", product(digits, unit)).parse::<f64>();
-    megabytes.map_or(f64::INFINITY, f64::ceil)
+    divided(&product(digits, unit), 1_000_000).unwrap_or(f64::INFINITY)
 }
 
 fn number(decimal: &str) -> Value {
@@ -98,17 +109,30 @@ fn number(decimal: &str) -> Value {
     }
 }
 
-/// The other fields are no business of these rules, so they must not spoil the
-/// whole.
-fn is_alone(input: &Value) -> bool {
-    input["op"] == "resources"
-        && input["settings"]
-            .as_object()
-            .is_some_and(|settings| settings.keys().all(|key| key == "memory"))
+/// The amount of a case, when the rest of its settings is certainly right: what
+/// else is wrong with settings is not for these rules.
+fn memory(input: &Value) -> Option<String> {
+    let settings = input["settings"].as_object()?;
+    let is_right = |(name, value): (&String, &Value)| match name.as_str() {
+        "cpu_count" | "autoscaling_target" => {
+            value.is_null() || value.as_f64().is_some_and(|number| number > 0.0)
+        }
+        "gpu_count" => value.is_null() || value.is_u64(),
+        "gpu_class" => value.is_null() || value.is_string(),
+        "max_concurrency" | "min_replicas" | "max_replicas" => value.is_null(),
+        "reclaim_tolerance" => ["none", "coordinated", "any"]
+            .iter()
+            .any(|word| value == word),
+        "autoscaling_metric" => value.is_null(),
+        "resources" | "allocation_wait_timeout_seconds" | "initialization_lease_seconds" => false,
+        // The amount itself, and what nobody looks at.
+        _ => true,
+    };
+    text(settings.get("memory")?).filter(|_| settings.iter().all(is_right))
 }
 
 fn rounding(input: &Value) -> Vec<Difference> {
-    let Some(text) = text(&input["settings"]["memory"]).filter(|_| is_alone(input)) else {
+    let Some(text) = memory(input).filter(|_| input["op"] == "resources") else {
         return Vec::new();
     };
     let Some((digits, unit)) = amount(&text) else {
@@ -117,7 +141,7 @@ fn rounding(input: &Value) -> Vec<Difference> {
     let Some(bytes) = bytes(digits, unit) else {
         return Vec::new();
     };
-    let real = format!("{:.0}", original(digits, unit));
+    let real = format!("{:.0}", original(digits, unit).ceil());
     let right = bytes.div_ceil(1_000_000).to_string();
     match real == right {
         true => Vec::new(),
@@ -130,7 +154,12 @@ fn rounding(input: &Value) -> Vec<Difference> {
 }
 
 fn too_large(input: &Value) -> Vec<Difference> {
-    let Some(text) = text(&input["settings"]["memory"]).filter(|_| is_alone(input)) else {
+    let text = match input["op"].as_str() {
+        Some("resources") => memory(input),
+        Some("memory_in" | "quantity_and_unit") => text(&input["memory"]),
+        _ => None,
+    };
+    let Some(text) = text else {
         return Vec::new();
     };
     let Some((digits, unit)) = amount(&text) else {
@@ -139,22 +168,30 @@ fn too_large(input: &Value) -> Vec<Difference> {
     if bytes(digits, unit).is_some() {
         return Vec::new();
     }
-    let megabytes = original(digits, unit);
-    let real = if digits.len() > 4300 {
-        let message = format!(
-            "Exceeds the limit (4300 digits) for integer string conversion: value has {} digits; \
-             use sys.set_int_max_str_digits() to increase the limit",
-            digits.len()
-        );
-        json!({"error": {"type": "ValueError", "message": message}})
-    } else if megabytes.is_infinite() {
-        let message = "integer division result too large for a float";
-        json!({"error": {"type": "OverflowError", "message": message}})
-    } else {
-        let megabytes = number(&format!("{megabytes:.0}"));
-        json!({"ok": {
-            "memory": text, "memory_mb": megabytes, "cpu": null, "gpu_count": null, "empty": false,
-        }})
+    let real = match input["op"].as_str() {
+        _ if digits.len() > 4300 => too_many_digits(digits.len()),
+        Some("quantity_and_unit") => {
+            let quantity = digits.trim_start_matches('0');
+            let name = text.get(digits.len()..).unwrap_or_default();
+            json!({"ok": [number(quantity), name]})
+        }
+        Some("memory_in") => {
+            let wanted = UNITS.iter().find(|(name, _)| input["unit"] == *name);
+            let Some((_, wanted)) = wanted else {
+                return Vec::new();
+            };
+            divided(&product(digits, unit), *wanted)
+                .map_or_else(overflow, |number| json!({"ok": number}))
+        }
+        _ => divided(&product(digits, unit), 1_000_000).map_or_else(overflow, |megabytes| {
+            json!({"ok": {
+                "memory": text,
+                "memory_mb": number(&format!("{:.0}", megabytes.ceil())),
+                "cpu": input["settings"]["cpu_count"].as_f64(),
+                "gpu_count": input["settings"]["gpu_count"],
+                "empty": false,
+            }})
+        }),
     };
     let message = "this is more memory than can be asked for (the limit is 4294967295 MB)";
     let right = json!({"error": {
@@ -163,4 +200,17 @@ fn too_large(input: &Value) -> Vec<Difference> {
         "errors": [{"type": "memory_too_large", "loc": ["memory"], "msg": message}],
     }});
     Difference::whole(real, right)
+}
+
+fn too_many_digits(digits: usize) -> Value {
+    let message = format!(
+        "Exceeds the limit (4300 digits) for integer string conversion: value has {digits} digits; \
+         use sys.set_int_max_str_digits() to increase the limit"
+    );
+    json!({"error": {"type": "ValueError", "message": message}})
+}
+
+fn overflow() -> Value {
+    let message = "integer division result too large for a float";
+    json!({"error": {"type": "OverflowError", "message": message}})
 }
