@@ -17,7 +17,7 @@ use crate::store::{NewRun, RunStore};
 use crate::target::{Target, TargetError};
 use flavor_policy::Refusal;
 use serde_json::{Map, Value};
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context as TaskContext, Poll};
@@ -49,6 +49,12 @@ pub struct RunRequest {
     pub outputs: bool,
     /// What the plugin may use of the network.
     pub network: flavor_policy::Limits,
+    /// Cache keys by steps. A step with one does not run when a step of an earlier
+    /// run in the same store has completed under it; [`zenml::cache_key`] makes
+    /// keys the way ZenML does. None by default: every step runs.
+    ///
+    /// [`zenml::cache_key`]: crate::zenml::cache_key
+    pub cache_keys: BTreeMap<String, String>,
 }
 
 impl RunRequest {
@@ -64,6 +70,7 @@ impl RunRequest {
             service_options: Map::new(),
             outputs: true,
             network: flavor_policy::Limits::default(),
+            cache_keys: BTreeMap::new(),
         }
     }
 
@@ -138,7 +145,7 @@ impl Plugin {
             limits: request.network.clone(),
             credentials: Credentials::new(vec![credentials.credential(label)]),
         });
-        let run = NewRun::of(&request.pipeline, request.target_name.clone());
+        let run = NewRun::of(&request);
         let id = run.id.clone();
         let store = Arc::clone(&request.store);
         store.create(run).await.map_err(StartError::Store)?;
@@ -379,16 +386,18 @@ impl StreamConsumer<GuestState> for EventConsumer {
 }
 
 impl NewRun {
-    fn of(pipeline: &Pipeline, target: String) -> Self {
+    fn of(request: &RunRequest) -> Self {
+        let pipeline = &request.pipeline;
         Self {
             id: pipeline.run_id.clone(),
             name: pipeline.name.clone(),
-            target,
+            target: request.target_name.clone(),
             steps: pipeline
                 .steps
                 .iter()
                 .map(|step| step.name.clone())
                 .collect(),
+            cache_keys: request.cache_keys.clone(),
         }
     }
 }

@@ -261,6 +261,14 @@ mod imports {
             Err(unavailable())
         }
 
+        async fn cached(
+            _: &Accessor<State, Self>,
+            _: String,
+            _: String,
+        ) -> Result<bool, types::StoreError> {
+            Err(unavailable())
+        }
+
         async fn wait_for_stop(
             _: &Accessor<State, Self>,
             _: String,
