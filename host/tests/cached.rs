@@ -1,5 +1,11 @@
 //! Steps of earlier runs whose results stand for later ones.
 
+#![allow(
+    clippy::indexing_slicing,
+    clippy::unwrap_used,
+    reason = "a failing test is what they are for"
+)]
+
 use flavor_host::contract::{
     ExecutionMode, Pipeline, Resources, Retry, RunStatus, Step, StepStatus,
 };
