@@ -27,7 +27,12 @@ pub(crate) mod bindings {
     });
 }
 
-pub use bindings::exports::zenml::flavor::catalog::{ConnectorRequirements, Flavor};
+/// The world that a plugin offers, with its version.
+pub const WORLD: &str = "zenml:flavor/flavor@0.1.0";
+
+pub use bindings::exports::zenml::flavor::catalog::{
+    ConnectorRequirements, Flavor, IntegrationFacts,
+};
 pub use bindings::exports::zenml::flavor::config::{Checked, DocumentKind};
 pub use bindings::exports::zenml::flavor::orchestrator::{
     Context, Event, ExecutionMode, Output, OutputLost, Pipeline, Retry, RunFinished, Step,

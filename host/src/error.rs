@@ -80,7 +80,7 @@ pub enum LoadError {
     Invalid(String),
     /// It wants something that no plugin gets, or offers something else than a
     /// plugin does.
-    #[error("the component does not fit the world zenml:flavor/flavor@0.1.0: {0}")]
+    #[error("the component does not fit the world {world}: {0}", world = contract::WORLD)]
     WrongWorld(String),
 }
 

@@ -1,7 +1,10 @@
 //! The host: loads plugins and calls them.
 
 use crate::contract::bindings::{Flavor as Bindings, FlavorPre};
-use crate::contract::{self, Context, Flavor, Pipeline};
+use crate::contract::{
+    self, Checked, Context, DocumentKind, Flavor, FlavorKind, IntegrationFacts, Pipeline,
+};
+use crate::credentials::conceal;
 use crate::digest::Digest;
 use crate::engine::{self, CompiledCache, Ticker};
 use crate::error::{Error, LoadError};
@@ -10,6 +13,7 @@ use crate::http::{Resolver, SystemResolver};
 use crate::imports;
 use crate::instance::Instance;
 use crate::limits::Limits;
+use serde_json::Value;
 use std::path::PathBuf;
 use std::sync::Arc;
 use wasmtime::Engine;
@@ -205,6 +209,63 @@ impl Plugin {
     pub async fn flavors(&self) -> Result<Vec<Flavor>, Error> {
         self.compute(async |accessor, plugin| {
             plugin.zenml_flavor_catalog().call_flavors(accessor).await
+        })
+        .await
+    }
+
+    /// The integration that they come from.
+    ///
+    /// # Errors
+    ///
+    /// When the plugin gives no answer.
+    pub async fn integration(&self) -> Result<IntegrationFacts, Error> {
+        self.compute(async |accessor, plugin| {
+            let catalog = plugin.zenml_flavor_catalog();
+            catalog.call_integration(accessor).await.map(Ok)
+        })
+        .await
+    }
+
+    /// The document that registers a flavor with a ZenML server, as JSON text.
+    /// `integration` is absent for a flavor of one's own.
+    ///
+    /// # Errors
+    ///
+    /// When the plugin has no such flavor or gives no answer.
+    pub async fn registration(
+        &self,
+        flavor: FlavorKind,
+        integration: Option<String>,
+        is_custom: bool,
+    ) -> Result<String, Error> {
+        self.compute(async move |accessor, plugin| {
+            plugin
+                .zenml_flavor_catalog()
+                .call_registration(accessor, flavor, integration, is_custom)
+                .await
+        })
+        .await
+    }
+
+    /// Checks one document of a flavor. Token values in it do not reach the
+    /// plugin: they read `credential:0` and so on, in the result too.
+    ///
+    /// # Errors
+    ///
+    /// When it is not acceptable: [`contract::Error::Invalid`] holds all that is
+    /// wrong with it.
+    pub async fn validate(
+        &self,
+        flavor: FlavorKind,
+        kind: DocumentKind,
+        document: Value,
+    ) -> Result<Checked, Error> {
+        let document = conceal(document).document.to_string();
+        self.compute(async move |accessor, plugin| {
+            plugin
+                .zenml_flavor_config()
+                .call_validate(accessor, flavor, kind, document)
+                .await
         })
         .await
     }

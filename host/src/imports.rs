@@ -144,6 +144,14 @@ impl run_store::HostWithStore<GuestState> for Contract {
         run_of(accessor)?.commit(&run, epoch, changes).await
     }
 
+    async fn cached(
+        accessor: &Accessor<GuestState, Self>,
+        run: String,
+        step: String,
+    ) -> Result<bool, StoreError> {
+        store_of(accessor)?.cached(&run, &step).await
+    }
+
     async fn wait_for_stop(
         accessor: &Accessor<GuestState, Self>,
         run: String,

@@ -66,6 +66,7 @@ mod run;
 pub mod state;
 pub mod store;
 mod target;
+pub mod zenml;
 
 pub use digest::Digest;
 pub use error::{Error, LoadError};

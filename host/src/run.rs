@@ -19,6 +19,7 @@ use crate::store::{NewRun, OwnRun, RunStore};
 use crate::target::{Target, TargetError};
 use flavor_policy::Refusal;
 use serde_json::{Map, Value};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::oneshot;
@@ -46,6 +47,12 @@ pub struct RunRequest {
     pub outputs: bool,
     /// What the plugin may use of the network.
     pub network: flavor_policy::Limits,
+    /// Cache keys by steps. A step with one does not run when a step of an earlier
+    /// run in the same store has completed under it; [`zenml::cache_key`] makes
+    /// keys the way ZenML does. None by default: every step runs.
+    ///
+    /// [`zenml::cache_key`]: crate::zenml::cache_key
+    pub cache_keys: BTreeMap<String, String>,
 }
 
 impl RunRequest {
@@ -61,6 +68,7 @@ impl RunRequest {
             service_options: Map::new(),
             outputs: true,
             network: flavor_policy::Limits::default(),
+            cache_keys: BTreeMap::new(),
         }
     }
 
@@ -169,7 +177,7 @@ impl Plugin {
             resolver: self.host().resolver(),
             log: Arc::clone(&log),
         });
-        let new = NewRun::of(&request.pipeline, request.target_name.clone());
+        let new = NewRun::of(&request);
         let record = Arc::new(Record {
             id: new.id.clone(),
             store: Arc::clone(&request.store),
@@ -354,16 +362,18 @@ async fn drive(
 }
 
 impl NewRun {
-    fn of(pipeline: &Pipeline, target: String) -> Self {
+    fn of(request: &RunRequest) -> Self {
+        let pipeline = &request.pipeline;
         Self {
             id: pipeline.run_id.clone(),
             name: pipeline.name.clone(),
-            target,
+            target: request.target_name.clone(),
             steps: pipeline
                 .steps
                 .iter()
                 .map(|step| step.name.clone())
                 .collect(),
+            cache_keys: request.cache_keys.clone(),
         }
     }
 }

@@ -1,10 +1,14 @@
 //! The three flavors as ZenML's integration registers them.
 
-/// Technical name of all three.
+use crate::config::Class;
+use serde_json::{Map, Value, json};
+
+/// Technical name of all three, and of the integration.
 pub const NAME: &str = "modal";
 /// Name for people of all three.
 pub const DISPLAY_NAME: &str = "Modal";
-/// What the original integration installs beside itself.
+/// What the original integration installs beside itself, and what it takes away
+/// again when it is uninstalled.
 pub const REQUIREMENTS: [&str; 1] = ["modal>=1.4,<2"];
 
 /// The ZenML version whose documentation the URLs lead to.
@@ -46,23 +50,24 @@ impl Kind {
 pub struct Flavor {
     /// What it is for.
     pub kind: Kind,
-    /// ZenML's name of its configuration class.
-    config_class: &'static str,
+    /// ZenML's name of the component's class; the other classes are named after
+    /// it.
+    implementation: &'static str,
 }
 
 /// All of them, in the order of registration.
 pub const FLAVORS: [Flavor; 3] = [
     Flavor {
         kind: Kind::StepOperator,
-        config_class: "ModalStepOperatorConfig",
+        implementation: "ModalStepOperator",
     },
     Flavor {
         kind: Kind::Orchestrator,
-        config_class: "ModalOrchestratorConfig",
+        implementation: "ModalOrchestrator",
     },
     Flavor {
         kind: Kind::Sandbox,
-        config_class: "ModalSandboxConfig",
+        implementation: "ModalSandbox",
     },
 ];
 
@@ -78,7 +83,7 @@ impl Flavor {
         format!(
             "https://sdkdocs.zenml.io/{ZENML_VERSION}/integration_code_docs/integrations-{NAME}\
              #zenml.integrations.{NAME}.flavors.{}",
-            self.config_class
+            self.config_class().name
         )
     }
 
@@ -88,6 +93,81 @@ impl Flavor {
             "https://public-flavor-logos.s3.eu-central-1.amazonaws.com/{}/modal.png",
             self.kind.zenml_type()
         )
+    }
+
+    /// ZenML's name of the flavor's own class.
+    pub fn class(&self) -> String {
+        format!("{}Flavor", self.implementation)
+    }
+
+    /// What is stored with a component of it.
+    pub fn config_class(&self) -> &'static Class {
+        Class::configuration(self.kind)
+    }
+
+    /// What can be set per pipeline and step.
+    pub fn settings_class(&self) -> &'static Class {
+        Class::settings(self.kind)
+    }
+
+    /// The document that registers the flavor with a ZenML server. `integration`
+    /// is the integration that it comes from, none for one's own.
+    pub fn registration(&self, integration: Option<&str>, is_custom: bool) -> Value {
+        let kind = self.kind.zenml_type();
+        json!({
+            "name": NAME,
+            "display_name": DISPLAY_NAME,
+            "type": kind,
+            "config_schema": self.config_class().schema(),
+            "connector_type": null,
+            "connector_resource_type": null,
+            "connector_resource_id_attr": null,
+            "source": format!(
+                "zenml.integrations.{NAME}.flavors.modal_{kind}_flavor.{}",
+                self.class()
+            ),
+            "integration": integration,
+            "logo_url": self.logo_url(),
+            "docs_url": self.docs_url(),
+            "sdk_docs_url": self.sdk_docs_url(),
+            "is_custom": is_custom,
+        })
+    }
+
+    /// What ZenML asks a component about itself.
+    pub fn facts(&self) -> Map<String, Value> {
+        let mut facts = object(json!({
+            "config_class": self.config_class().name,
+            "implementation_class": self.implementation,
+            "settings_class": self.settings_class().name,
+            "requirements": REQUIREMENTS,
+            "apt_packages": [],
+            "local_path": null,
+            "log_file": null,
+            "post_registration_message": null,
+            "has_validator": self.kind != Kind::Sandbox,
+        }));
+        if self.kind != Kind::Sandbox {
+            facts.insert("supports_resource_pool_allocation".to_owned(), false.into());
+        }
+        if self.kind == Kind::Orchestrator {
+            facts.append(&mut object(json!({
+                "supported_execution_modes":
+                    ["fail_fast", "stop_on_failure", "continue_on_failure"],
+                "supports_dynamic_pipelines": true,
+                "can_run_isolated_steps": true,
+                "can_stop_isolated_steps": true,
+                "run_init_cleanup_at_step_level": true,
+            })));
+        }
+        facts
+    }
+}
+
+fn object(value: Value) -> Map<String, Value> {
+    match value {
+        Value::Object(fields) => fields,
+        _ => Map::new(),
     }
 }
 

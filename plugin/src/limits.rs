@@ -1,6 +1,7 @@
 //! Every limit of the plugin: buffers, waits, retries and how much goes on at
 //! once, each with its reason. "SDK" is the official Python SDK 1.6.4.
 
+use std::num::NonZeroUsize;
 use std::time::Duration;
 
 /// How long one attempt at a call may take.
@@ -105,6 +106,11 @@ pub const TERMINATE_PATIENCE: Duration = Duration::from_secs(8);
 /// Longest pause between two attempts at a step.
 pub const STEP_RETRY_PAUSE_LONGEST: Duration = Duration::from_secs(86_400);
 
+/// Pause between two attempts at telling a step where it runs, as ZenML has it.
+/// Its record appears once the step's own code runs, possibly a minute after
+/// its sandbox was created.
+pub const TELL_STEP_PAUSE: Duration = Duration::from_secs(10);
+
 // Waiting for sandboxes
 
 /// One question whether a sandbox has ended is held this long, as the SDK has
@@ -200,7 +206,10 @@ pub const CALLS_AT_ONCE: usize = 128;
 /// Sandboxes that are being created. Modal's support quotes 30 creates a second
 /// with bursts of 2,000: a wide pipeline starts at once, and when that is too
 /// much the service says so.
-pub const STARTING_AT_ONCE: usize = 1000;
+pub const STARTING_AT_ONCE: NonZeroUsize = match NonZeroUsize::new(1000) {
+    Some(number) => number,
+    None => NonZeroUsize::MIN,
+};
 
 /// The fewest that are left of them when the service says that it is too much.
 pub const STARTING_AT_LEAST: usize = 4;
@@ -287,3 +296,25 @@ pub const MESSAGE: usize = 16 * 1024;
 
 /// All arguments of one command together, as the SDK has it.
 pub const ARGUMENTS: usize = 65_536;
+
+// Sandbox sessions
+
+/// Pause between two questions whether a command has ended that is waited for with
+/// a time limit, as ZenML has it.
+pub const COMMAND_POLL: Duration = Duration::from_millis(200);
+
+/// Characters of one output that are kept when it is collected, unless the caller
+/// says otherwise, as ZenML has it.
+pub const COLLECTED: usize = 1_048_576;
+
+/// One line of a command's output, in bytes. A longer one comes in parts: a
+/// command that writes without ever ending a line must not fill the memory. More
+/// than [`COLLECTED`] characters can take, so that no part of a line is collected
+/// that is too long as a whole.
+pub const LINE: usize = 8 * 1024 * 1024;
+
+// Metadata
+
+/// Shortest time between two attempts at publishing what is known about a step, as
+/// ZenML has it: the step run may not exist yet.
+pub const METADATA_RETRY: Duration = Duration::from_secs(10);

@@ -24,6 +24,14 @@ pub mod metadata {
     pub const STEP_SANDBOX_PREFIX: &str = "modal_step_sandbox_id_";
 }
 
+/// Keys of the images that ZenML builds for a component.
+pub mod image_key {
+    /// The orchestrator's.
+    pub const ORCHESTRATOR: &str = "orchestrator";
+    /// The step operator's.
+    pub const STEP_OPERATOR: &str = "modal_step_operator";
+}
+
 /// Tags that mark a sandbox as belonging to an attempt of a step of a run.
 /// They travel in the create request itself, so that no sandbox exists without
 /// an owner.
@@ -68,6 +76,40 @@ pub fn step_sandbox_metadata(
     }
     values
 }
+
+/// What is published on a run by the code that runs in its controller, from the
+/// environment that it finds there.
+///
+/// # Errors
+///
+/// When the environment names no run.
+pub fn run_metadata<'a>(
+    variable: impl Fn(&str) -> Option<&'a str>,
+) -> Result<serde_json::Map<String, serde_json::Value>, NoRunId> {
+    let mut values = serde_json::Map::new();
+    let run_id = orchestrator_run_id(&variable)?;
+    values.insert(metadata::ORCHESTRATOR_RUN_ID.to_owned(), run_id.into());
+    if let Some(app) = variable(APP_NAME_VARIABLE).filter(|app| !app.is_empty()) {
+        values.insert(metadata::APP_NAME.to_owned(), app.into());
+    }
+    Ok(values)
+}
+
+/// The run that a process in a sandbox belongs to.
+///
+/// # Errors
+///
+/// When the environment names none.
+pub fn orchestrator_run_id<'a>(
+    variable: impl Fn(&str) -> Option<&'a str>,
+) -> Result<&'a str, NoRunId> {
+    variable(RUN_ID_VARIABLE).ok_or(NoRunId)
+}
+
+/// The environment of a process names no run. ZenML words it so.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("Unable to get Modal orchestrator run ID from the {RUN_ID_VARIABLE} environment variable.")]
+pub struct NoRunId;
 
 /// The name of a step's sandbox: the same for every create request of one
 /// attempt, different for each attempt. Modal refuses a second running sandbox

@@ -1,6 +1,7 @@
 //! The command line, as typed.
 
-use clap::{ArgAction, Args as ClapArgs, Parser, Subcommand};
+use clap::{ArgAction, Args as ClapArgs, Parser, Subcommand, ValueEnum};
+use flavor_host::contract::FlavorKind;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
@@ -29,6 +30,11 @@ pub(crate) enum Command {
     Runs(RunsCommand),
     /// List the flavors that the plugin offers
     Flavors(FlavorsArgs),
+    /// Show the JSON Schema of a flavor's configuration or settings
+    Schema(SchemaArgs),
+    /// Look at configurations
+    #[command(subcommand)]
+    Config(ConfigCommand),
     /// Show what is in force: plugin, targets, credentials, directories
     Doctor,
     /// Serve Modal's protocol on this machine
@@ -122,6 +128,67 @@ pub(crate) struct RunsListArgs {
 #[derive(Debug, ClapArgs)]
 pub(crate) struct FlavorsArgs {
     /// Write one JSON object per flavor
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+/// A flavor, as the command line names it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum FlavorName {
+    /// Runs whole pipelines
+    Orchestrator,
+    /// Runs single steps
+    #[value(alias = "step_operator")]
+    StepOperator,
+    /// Opens interactive sessions
+    Sandbox,
+}
+
+impl From<FlavorName> for FlavorKind {
+    fn from(name: FlavorName) -> Self {
+        match name {
+            FlavorName::Orchestrator => Self::Orchestrator,
+            FlavorName::StepOperator => Self::StepOperator,
+            FlavorName::Sandbox => Self::Sandbox,
+        }
+    }
+}
+
+#[derive(Debug, ClapArgs)]
+pub(crate) struct SchemaArgs {
+    /// Which flavor
+    #[arg(long, value_name = "FLAVOR")]
+    pub(crate) flavor: FlavorName,
+    /// The schema of what is given per pipeline and step, instead of what is
+    /// stored with a component
+    #[arg(long)]
+    pub(crate) settings: bool,
+    /// Write it on one line
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum ConfigCommand {
+    /// Check a configuration or settings document
+    ///
+    /// Token values in the document do not reach the plugin: they read
+    /// `credential:0` and so on.
+    Validate(ConfigValidateArgs),
+}
+
+#[derive(Debug, ClapArgs)]
+pub(crate) struct ConfigValidateArgs {
+    /// Which flavor it is for
+    #[arg(long, value_name = "FLAVOR")]
+    pub(crate) flavor: FlavorName,
+    /// The document is given per pipeline and step, instead of stored with a
+    /// component
+    #[arg(long)]
+    pub(crate) settings: bool,
+    /// Document (YAML or JSON)
+    pub(crate) file: PathBuf,
+    /// Write one JSON object
     #[arg(long)]
     pub(crate) json: bool,
 }

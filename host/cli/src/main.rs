@@ -14,7 +14,7 @@ mod signals;
 mod target;
 mod terminal;
 
-use args::{Args, Command, RunsCommand};
+use args::{Args, Command, ConfigCommand, RunsCommand};
 use clap::Parser as _;
 use exit::{Exit, Failure};
 use std::process::ExitCode;
@@ -67,6 +67,8 @@ async fn dispatch(command: Command) -> Result<Exit, Failure> {
         Command::Stop(args) => commands::stop::stop(args).await,
         Command::Runs(RunsCommand::List(args)) => commands::runs::list(args).await,
         Command::Flavors(args) => commands::flavors::flavors(args).await,
+        Command::Schema(args) => commands::schema::schema(args).await,
+        Command::Config(ConfigCommand::Validate(args)) => commands::config::validate(args).await,
         Command::Doctor => commands::doctor::doctor().await,
         Command::ModalLocal(args) => commands::modal_local::serve(args).await,
     }

@@ -1,10 +1,13 @@
-//! From a file's bytes to a pipeline.
+//! From a file's bytes to a pipeline, or to any object.
 
 use std::io::Read;
 
-use crate::decode::decode;
+use serde_json::{Map, Value};
+
+use crate::decode::{decode, object};
 use crate::error::{InvalidFile, LoadError};
 use crate::limits::DOCUMENT_BYTES;
+use crate::node::Node;
 use crate::pipeline::PipelineFile;
 use crate::problems::{Found, Problems};
 use crate::{json, yaml};
@@ -20,16 +23,7 @@ impl PipelineFile {
     /// [`LoadError::Read`] when reading fails, [`LoadError::Invalid`] as
     /// [`PipelineFile::from_slice`].
     pub fn from_reader(name: &str, reader: impl Read) -> Result<Self, LoadError> {
-        let mut bytes = Vec::new();
-        let limit = u64::try_from(DOCUMENT_BYTES).unwrap_or(u64::MAX);
-        reader
-            .take(limit.saturating_add(1))
-            .read_to_end(&mut bytes)
-            .map_err(|source| LoadError::Read {
-                file: name.to_owned(),
-                source,
-            })?;
-        Ok(Self::from_slice(name, &bytes)?)
+        Ok(Self::from_slice(name, &read(name, reader)?)?)
     }
 
     /// Parses a file's bytes; `name` as for [`PipelineFile::from_reader`].
@@ -39,30 +33,71 @@ impl PipelineFile {
     /// [`InvalidFile`] with everything that is wrong, each with its place. Where
     /// the syntax is broken, that is the only problem reported.
     pub fn from_slice(name: &str, bytes: &[u8]) -> Result<Self, InvalidFile> {
-        let mut problems = Problems::default();
-        let text = match text(bytes) {
-            Ok(text) => text,
-            Err(problem) => {
-                problems.add(problem);
-                let readable = bytes.utf8_chunks().next().map_or("", |chunk| chunk.valid());
-                return Err(problems.into_error(name, readable));
-            }
-        };
-        let json = has_json_ending(name) || json::is_document(text);
-        let root = if json {
-            json::parse(text)
-        } else {
-            yaml::parse(text)
-        };
-        let pipeline = match &root {
-            Ok(root) => decode(root, text, &mut problems),
-            Err(problem) => {
-                problems.add(problem.clone());
-                None
-            }
-        };
-        pipeline.ok_or_else(|| problems.into_error(name, text))
+        parse(name, bytes, "write at least `name` and `steps`", decode)
     }
+}
+
+/// Reads a document whose keys are not known here, such as the configuration of a
+/// flavor: YAML or JSON with a map at its root, under the limits of a pipeline
+/// file. `name` as for [`PipelineFile::from_reader`].
+///
+/// # Errors
+///
+/// As [`PipelineFile::from_reader`].
+pub fn object_from_reader(name: &str, reader: impl Read) -> Result<Map<String, Value>, LoadError> {
+    let bytes = read(name, reader)?;
+    Ok(parse(
+        name,
+        &bytes,
+        "write `{}` if nothing is to be set",
+        object,
+    )?)
+}
+
+/// At most one byte more than a document may have.
+fn read(name: &str, reader: impl Read) -> Result<Vec<u8>, LoadError> {
+    let mut bytes = Vec::new();
+    let limit = u64::try_from(DOCUMENT_BYTES).unwrap_or(u64::MAX);
+    reader
+        .take(limit.saturating_add(1))
+        .read_to_end(&mut bytes)
+        .map_err(|source| LoadError::Read {
+            file: name.to_owned(),
+            source,
+        })?;
+    Ok(bytes)
+}
+
+/// Parses a document; `when_empty` is the advice for one with nothing in it.
+fn parse<T>(
+    name: &str,
+    bytes: &[u8],
+    when_empty: &str,
+    decode: impl FnOnce(&Node<'_>, &str, &mut Problems) -> Option<T>,
+) -> Result<T, InvalidFile> {
+    let mut problems = Problems::default();
+    let text = match text(bytes, when_empty) {
+        Ok(text) => text,
+        Err(problem) => {
+            problems.add(problem);
+            let readable = bytes.utf8_chunks().next().map_or("", |chunk| chunk.valid());
+            return Err(problems.into_error(name, readable));
+        }
+    };
+    let json = has_json_ending(name) || json::is_document(text);
+    let root = if json {
+        json::parse(text)
+    } else {
+        yaml::parse(text)
+    };
+    let decoded = match &root {
+        Ok(root) => decode(root, text, &mut problems),
+        Err(problem) => {
+            problems.add(problem.clone());
+            None
+        }
+    };
+    decoded.ok_or_else(|| problems.into_error(name, text))
 }
 
 fn has_json_ending(name: &str) -> bool {
@@ -71,7 +106,7 @@ fn has_json_ending(name: &str) -> bool {
 }
 
 /// The text of a file, without the mark that some editors put in front.
-fn text(bytes: &[u8]) -> Result<&str, Found> {
+fn text<'b>(bytes: &'b [u8], when_empty: &str) -> Result<&'b str, Found> {
     let whole = |what: String, help: &str| Found {
         at: None,
         path: String::new(),
@@ -102,10 +137,7 @@ fn text(bytes: &[u8]) -> Result<&str, Found> {
     })?;
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
     if text.trim().is_empty() {
-        return Err(whole(
-            "the file is empty".to_owned(),
-            "write at least `name` and `steps`",
-        ));
+        return Err(whole("the file is empty".to_owned(), when_empty));
     }
     Ok(text)
 }

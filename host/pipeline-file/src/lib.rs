@@ -20,7 +20,7 @@
 //! execution_mode: fail_fast           # stop_on_failure, continue_on_failure
 //! image: python:3.13-slim
 //! registry: registry.example.com
-//! settings: {region: us-east-1, cloud: aws, modal_environment: main, timeout: 3600}
+//! settings: {region: us-east-1, cloud: aws, modal_environment: main, timeout: 3600, exact_memory: true}
 //! resources: {cpu_count: 2, gpu_count: 1, memory: 4GiB}
 //! environment: {LOG_LEVEL: "debug"}
 //! run_dir: true
@@ -60,6 +60,7 @@ mod problems;
 mod values;
 mod yaml;
 
+pub use document::object_from_reader;
 pub use error::{InvalidFile, LoadError, Location, Problem};
 pub use names::{NameError, RunId, StepName};
 pub use pipeline::{Effective, ExecutionMode, PipelineFile, Resources, Retry, Settings, Step};

@@ -141,9 +141,16 @@ impl ExecutionMode {
 pub struct Settings(Map<String, Value>);
 
 impl Settings {
-    /// The keys there are: four texts that may be `null`, and `timeout`, an
-    /// integer.
-    pub const KEYS: [&str; 5] = ["gpu", "region", "cloud", "modal_environment", "timeout"];
+    /// The keys there are: four texts that may be `null`, `timeout`, an integer,
+    /// and `exact_memory`, a boolean.
+    pub const KEYS: [&str; 6] = [
+        "gpu",
+        "region",
+        "cloud",
+        "modal_environment",
+        "timeout",
+        "exact_memory",
+    ];
 
     /// Takes values that were checked.
     pub(crate) fn new(values: Map<String, Value>) -> Self {

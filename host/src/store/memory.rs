@@ -2,8 +2,8 @@
 //! own records, and for tests.
 
 use super::{NewRun, RunStore, StoreFuture};
-use crate::contract::{Change, Claim, RunChange, RunStatus, StopMode, StoreError};
-use std::collections::HashMap;
+use crate::contract::{Change, Claim, RunChange, RunStatus, StepStatus, StopMode, StoreError};
+use std::collections::{BTreeMap, HashMap};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use tokio::sync::Notify;
 
@@ -19,6 +19,20 @@ struct Run {
     epoch: u64,
     stop: Option<StopMode>,
     changes: Vec<Change>,
+    cache_keys: BTreeMap<String, String>,
+}
+
+impl Run {
+    /// Whether a step has completed under a key.
+    fn has_completed(&self, key: &str) -> bool {
+        self.changes.iter().any(|change| match change {
+            Change::Step(step) => {
+                let own = self.cache_keys.get(&step.step);
+                step.status == StepStatus::Completed && own.is_some_and(|own| own == key)
+            }
+            _ => false,
+        })
+    }
 }
 
 impl MemoryStore {
@@ -55,7 +69,14 @@ impl RunStore for MemoryStore {
                 run.id
             ))),
             false => {
-                runs.insert(run.id, Run::default());
+                let cache_keys = run.cache_keys;
+                runs.insert(
+                    run.id,
+                    Run {
+                        cache_keys,
+                        ..Run::default()
+                    },
+                );
                 Ok(())
             }
         };
@@ -82,6 +103,15 @@ impl RunStore for MemoryStore {
             false => Err(StoreError::Fenced),
         });
         Box::pin(std::future::ready(result.and_then(|result| result)))
+    }
+
+    fn cached<'s>(&'s self, run: &'s str, step: &'s str) -> StoreFuture<'s, bool> {
+        let runs = self.lock();
+        let known = runs.get(run).ok_or(StoreError::UnknownRun).map(|own| {
+            let key = own.cache_keys.get(step);
+            key.is_some_and(|key| runs.values().any(|run| run.has_completed(key)))
+        });
+        Box::pin(std::future::ready(known))
     }
 
     fn wait_for_stop<'s>(

@@ -66,6 +66,12 @@ impl OwnRun {
         self.store.commit(&self.id, epoch, changes).await
     }
 
+    pub(crate) async fn cached(&self, run: &str, step: &str) -> Result<bool, StoreError> {
+        self.check(run)?;
+        let _place = self.calls.acquire().await.ok();
+        self.store.cached(&self.id, step).await
+    }
+
     pub(crate) async fn wait_for_stop(
         &self,
         run: &str,
@@ -130,7 +136,7 @@ mod tests {
                 id: id.into(),
                 name: "name".into(),
                 target: "target".into(),
-                steps: Vec::new(),
+                ..NewRun::default()
             };
             store.create(run).await.unwrap();
         }

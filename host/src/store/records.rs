@@ -2,9 +2,10 @@
 
 use crate::contract::{RunStatus, StepStatus};
 use serde_json::{Map, Value};
+use std::collections::BTreeMap;
 
 /// A run that is about to begin.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct NewRun {
     /// Unique among the runs of the store.
     pub id: String,
@@ -14,6 +15,9 @@ pub struct NewRun {
     pub target: String,
     /// Names of its steps, in the order of declaration.
     pub steps: Vec<String>,
+    /// Cache keys by steps, of those whose results may stand for later ones and
+    /// for which earlier ones may stand.
+    pub cache_keys: BTreeMap<String, String>,
 }
 
 /// A run in a list. Times are microseconds since 1970.

@@ -19,8 +19,15 @@ use std::thread;
 use std::time::Instant;
 use tokio::sync::Notify;
 
-/// Version of the schema in `schema.sql`.
-const SCHEMA_VERSION: i64 = 1;
+/// What leads from each version of the schema to the next, from an empty file on.
+const MIGRATIONS: [&str; 2] = [
+    include_str!("schema.sql"),
+    "ALTER TABLE steps ADD COLUMN cache_key TEXT;
+     CREATE INDEX steps_by_cache_key ON steps (cache_key) WHERE cache_key IS NOT NULL;",
+];
+
+/// Version of the schema that they lead to.
+const SCHEMA_VERSION: i64 = MIGRATIONS.len() as i64;
 
 /// Runs in a SQLite file. Clones share the file.
 #[derive(Debug, Clone)]
@@ -186,10 +193,14 @@ impl RunStore for SqliteStore {
                 "INSERT INTO runs (id, name, target, status, created_at) VALUES (?1, ?2, ?3, ?4, ?5)",
                 params![run.id, run.name, run.target, RunStatus::Running.word(), now()],
             )?;
-            let mut insert = transaction
-                .prepare("INSERT INTO steps (run, name, position, status) VALUES (?1, ?2, ?3, ?4)")?;
+            let mut insert = transaction.prepare(
+                "INSERT INTO steps (run, name, position, status, cache_key)
+                 VALUES (?1, ?2, ?3, ?4, ?5)",
+            )?;
             for (position, step) in (0_i64..).zip(&run.steps) {
-                insert.execute(params![run.id, step, position, StepStatus::Pending.word()])?;
+                let pending = StepStatus::Pending.word();
+                let cache_key = run.cache_keys.get(step);
+                insert.execute(params![run.id, step, position, pending, cache_key])?;
             }
             drop(insert);
             transaction.commit()
@@ -241,6 +252,21 @@ impl RunStore for SqliteStore {
             })
             .await?
         })
+    }
+
+    fn cached<'s>(&'s self, run: &'s str, step: &'s str) -> StoreFuture<'s, bool> {
+        let (run, step) = (run.to_owned(), step.to_owned());
+        Box::pin(self.with(move |connection| {
+            connection
+                .prepare_cached(
+                    "SELECT EXISTS (
+                         SELECT 1 FROM steps own JOIN steps earlier USING (cache_key)
+                         WHERE own.run = ?1 AND own.name = ?2 AND earlier.status = ?3)",
+                )?
+                .query_row(params![run, step, StepStatus::Completed.word()], |row| {
+                    row.get(0)
+                })
+        }))
     }
 
     fn wait_for_stop<'s>(
@@ -319,10 +345,13 @@ fn is_busy(error: &rusqlite::Error) -> bool {
 fn migrate(connection: &mut Connection) -> rusqlite::Result<i64> {
     let transaction = write(connection)?;
     let version: i64 = transaction.query_row("PRAGMA user_version", [], |row| row.get(0))?;
-    if version > 0 {
+    if version >= SCHEMA_VERSION {
         return Ok(version);
     }
-    transaction.execute_batch(include_str!("schema.sql"))?;
+    let done = usize::try_from(version).unwrap_or_default();
+    for migration in MIGRATIONS.iter().skip(done) {
+        transaction.execute_batch(migration)?;
+    }
     transaction.pragma_update(None, "user_version", SCHEMA_VERSION)?;
     transaction.commit()?;
     Ok(SCHEMA_VERSION)
@@ -522,9 +551,10 @@ fn now() -> i64 {
 
 #[cfg(test)]
 mod tests {
-    use super::SqliteStore;
-    use crate::contract::{StopMode, StoreError};
-    use crate::store::{NewRun, RunStore as _};
+    use super::{MIGRATIONS, SqliteStore};
+    use crate::contract::{Change, StepChange, StepStatus, StopMode, StoreError};
+    use crate::store::{MemoryStore, NewRun, RunStore};
+    use rusqlite::Connection;
 
     /// Otherwise the long commits of one run would stop the thread that others
     /// live on, ten times a second each.
@@ -534,9 +564,7 @@ mod tests {
         let store = SqliteStore::open(&home.path().join("runs.db"), false).unwrap();
         let run = NewRun {
             id: "run".into(),
-            name: "name".into(),
-            target: "target".into(),
-            steps: Vec::new(),
+            ..NewRun::default()
         };
         store.create(run).await.unwrap();
         store.request_stop("run", StopMode::Force).await.unwrap();
@@ -546,5 +574,86 @@ mod tests {
         }
         assert_eq!(store.stop_mode("run"), Ok(Some(StopMode::Force)));
         assert_eq!(store.stop_mode("none"), Err(StoreError::UnknownRun));
+    }
+
+    fn run(id: &str, keys: &[(&str, &str)]) -> NewRun {
+        let keys = keys.iter();
+        NewRun {
+            id: id.into(),
+            steps: vec!["a".into(), "b".into()],
+            cache_keys: keys
+                .map(|(step, key)| ((*step).into(), (*key).into()))
+                .collect(),
+            ..NewRun::default()
+        }
+    }
+
+    async fn end(store: &dyn RunStore, run: &str, step: &str, status: StepStatus) {
+        let epoch = store.open(run).await.unwrap().epoch;
+        let change = Change::Step(StepChange {
+            step: step.into(),
+            attempt: 0,
+            status,
+            exit_code: None,
+            reason: None,
+        });
+        store.commit(run, epoch, vec![change]).await.unwrap();
+    }
+
+    async fn finds_results(store: &dyn RunStore) {
+        store
+            .create(run("first", &[("a", "k1"), ("b", "k2")]))
+            .await
+            .unwrap();
+        assert_eq!(store.cached("first", "a").await, Ok(false));
+        end(store, "first", "a", StepStatus::Completed).await;
+        end(store, "first", "b", StepStatus::Failed).await;
+
+        // Keys count, not names; and only what has completed.
+        store
+            .create(run("second", &[("a", "k2"), ("b", "k1")]))
+            .await
+            .unwrap();
+        assert_eq!(store.cached("second", "a").await, Ok(false));
+        assert_eq!(store.cached("second", "b").await, Ok(true));
+
+        store.create(run("third", &[("a", "k3")])).await.unwrap();
+        for step in ["a", "b", "none"] {
+            assert_eq!(store.cached("third", step).await, Ok(false), "{step}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_result_is_found_under_its_key() {
+        let directory = tempfile::tempdir().unwrap();
+        let store = SqliteStore::open(&directory.path().join("runs.db"), false).unwrap();
+        finds_results(&store).await;
+        let memory = MemoryStore::new();
+        finds_results(&memory).await;
+        assert_eq!(
+            memory.cached("none", "a").await,
+            Err(StoreError::UnknownRun)
+        );
+    }
+
+    #[tokio::test]
+    async fn a_file_of_the_first_version_is_brought_up_to_date() {
+        let directory = tempfile::tempdir().unwrap();
+        let file = directory.path().join("runs.db");
+        let old = Connection::open(&file).unwrap();
+        old.execute_batch(MIGRATIONS[0]).unwrap();
+        old.execute_batch(
+            "INSERT INTO runs (id, name, target, status, created_at)
+                 VALUES ('old', 'name', 'local', 'completed', 1);
+             INSERT INTO steps (run, name, position, status) VALUES ('old', 'a', 0, 'completed');
+             PRAGMA user_version = 1;",
+        )
+        .unwrap();
+        drop(old);
+        let store = SqliteStore::open(&file, false).unwrap();
+        let run = store.run("old").await.unwrap().unwrap();
+        assert_eq!(run.steps.len(), 1);
+        assert_eq!(store.cached("old", "a").await, Ok(false));
+        finds_results(&store).await;
     }
 }

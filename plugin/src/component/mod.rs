@@ -3,6 +3,8 @@
 
 mod catalog;
 mod config;
+#[cfg(feature = "conformance")]
+mod conformance;
 mod http;
 mod orchestrator;
 mod platform;
@@ -22,9 +24,15 @@ mod store;
     reason = "generated code"
 )]
 pub(crate) mod bindings {
+    #[cfg(not(feature = "conformance"))]
     wit_bindgen::generate!({
         path: "../wit",
         world: "flavor",
+    });
+    #[cfg(feature = "conformance")]
+    wit_bindgen::generate!({
+        path: "../wit",
+        world: "conformance",
     });
 }
 

@@ -40,7 +40,9 @@ impl Guest for Plugin {
         let controller = Controller::prepare(plan, client, ImportedStore, sink).await?;
         let (writer, reader) = wit_stream::new();
         wit_bindgen::spawn_local(pass_on(queue, writer));
-        wit_bindgen::spawn_local(controller.drive());
+        wit_bindgen::spawn_local(async move {
+            controller.drive().await;
+        });
         Ok(reader)
     }
 

@@ -38,6 +38,11 @@ impl RunStore for ImportedStore {
             WitStopMode::Force => Ok(StopMode::Force),
         }
     }
+
+    async fn cached(&self, run: &str, step: &str) -> Result<bool, String> {
+        let known = run_store::cached(run.to_owned(), step.to_owned()).await;
+        known.map_err(|error| StoreError::from(error).to_string())
+    }
 }
 
 impl From<WitStoreError> for StoreError {

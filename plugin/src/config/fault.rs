@@ -1,5 +1,6 @@
 //! What is wrong with one place of a document.
 
+use super::lax::Mismatch;
 use std::fmt;
 
 /// One thing wrong with one place of a document. The kinds and texts are those
@@ -26,6 +27,11 @@ impl FieldFault {
             kind: kind.to_owned(),
             message: message.to_string(),
         }
+    }
+
+    /// A value of the wrong type at a place.
+    pub fn mismatch<'a>(path: impl IntoIterator<Item = &'a str>, mismatch: Mismatch) -> Self {
+        Self::new(path, mismatch.kind, mismatch.message)
     }
 
     /// The same fault, seen from further out.

@@ -1,11 +1,11 @@
 //! Settings of the orchestrator.
 
+use super::class::ORCHESTRATOR_SETTINGS;
+use super::document::Document;
 use super::fault::FieldFault;
-use super::lax::{self, Mismatch};
-use serde_json::{Map, Value};
-
-/// Longest life of a sandbox at Modal, in seconds.
-pub const LONGEST_TIMEOUT: u32 = 86_400;
+use super::reference::KeptByHost;
+use crate::resources::memory::Measure;
+use serde_json::Value;
 
 /// What can be set per pipeline and per step.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -18,10 +18,13 @@ pub struct OrchestratorSettings {
     pub cloud: Option<String>,
     /// Modal environment of the app.
     pub modal_environment: Option<String>,
-    /// Seconds after which Modal ends a sandbox, 1 to [`LONGEST_TIMEOUT`].
+    /// Seconds after which Modal ends a sandbox, 1 to
+    /// [`LONGEST_TIMEOUT`](super::LONGEST_TIMEOUT).
     pub timeout: u32,
     /// Whether a submission waits for the end of the run.
     pub synchronous: bool,
+    /// In which unit memory goes to Modal.
+    pub measure: Measure,
 }
 
 impl OrchestratorSettings {
@@ -31,101 +34,45 @@ impl OrchestratorSettings {
     ///
     /// Everything that is wrong with it.
     pub fn parse(document: &str) -> Result<Self, Vec<FieldFault>> {
-        let value: Value = serde_json::from_str(document)
-            .map_err(|error| vec![FieldFault::new([], "json_invalid", error)])?;
-        let Value::Object(fields) = value else {
-            return Err(vec![FieldFault::new(
-                [],
-                "model_type",
-                "Input should be a valid dictionary",
-            )]);
-        };
-        let mut faults = Vec::new();
-        let settings = Self {
-            gpu: optional_text(&fields, "gpu", &mut faults),
-            region: optional_text(&fields, "region", &mut faults),
-            cloud: optional_text(&fields, "cloud", &mut faults),
-            modal_environment: optional_text(&fields, "modal_environment", &mut faults),
-            timeout: match fields.get("timeout") {
-                None => LONGEST_TIMEOUT,
-                Some(value) => keep(timeout(value), "timeout", &mut faults).unwrap_or_default(),
-            },
-            synchronous: match fields.get("synchronous") {
-                None => true,
-                Some(value) => {
-                    keep(lax::boolean(value), "synchronous", &mut faults).unwrap_or_default()
-                }
-            },
-        };
-        match faults.is_empty() {
-            true => Ok(settings),
-            false => Err(faults),
+        let document = ORCHESTRATOR_SETTINGS.parse(document, &KeptByHost)?;
+        document.measure().map_err(|fault| vec![fault])?;
+        Ok(Self::from(&document))
+    }
+}
+
+impl From<&Document> for OrchestratorSettings {
+    /// From a document of the orchestrator's settings or configuration.
+    fn from(document: &Document) -> Self {
+        let text = |name| document.text(name).map(ToOwned::to_owned);
+        Self {
+            gpu: text("gpu"),
+            region: text("region"),
+            cloud: text("cloud"),
+            modal_environment: text("modal_environment"),
+            timeout: document.timeout(),
+            synchronous: document.values().get("synchronous") == Some(&Value::Bool(true)),
+            measure: document.measure().unwrap_or_default(),
         }
     }
 }
 
-fn timeout(value: &Value) -> Result<u32, Mismatch> {
-    let seconds = lax::integer(value)?;
-    if seconds < 1 {
-        return Err(Mismatch {
-            kind: "greater_than_equal",
-            message: "Input should be greater than or equal to 1",
-        });
-    }
-    u32::try_from(seconds)
-        .ok()
-        .filter(|seconds| *seconds <= LONGEST_TIMEOUT)
-        .ok_or(Mismatch {
-            kind: "less_than_equal",
-            message: "Input should be less than or equal to 86400",
-        })
-}
-
-fn optional_text(
-    fields: &Map<String, Value>,
-    key: &str,
-    faults: &mut Vec<FieldFault>,
-) -> Option<String> {
-    match fields.get(key) {
-        None | Some(Value::Null) => None,
-        Some(value) => keep(lax::text(value), key, faults).map(ToOwned::to_owned),
-    }
-}
-
-/// The value, or its fault on the list.
-fn keep<T>(result: Result<T, Mismatch>, key: &str, faults: &mut Vec<FieldFault>) -> Option<T> {
-    result
-        .map_err(|mismatch| faults.push(FieldFault::new([key], mismatch.kind, mismatch.message)))
-        .ok()
-}
-
 #[cfg(test)]
 mod tests {
-    use super::OrchestratorSettings;
+    use super::{Measure, OrchestratorSettings};
+
+    #[test]
+    fn the_exact_measure_can_be_asked_for() {
+        let parse = |document: &str| OrchestratorSettings::parse(document);
+        let exact = parse(r#"{"exact_memory": true}"#).unwrap();
+        assert_eq!(exact.measure, Measure::Exact);
+        assert_eq!(parse("{}").unwrap().measure, Measure::AsZenml);
+        let fault = &parse(r#"{"exact_memory": "perhaps"}"#).unwrap_err()[0];
+        assert_eq!(fault.path, ["exact_memory"]);
+    }
 
     #[test]
     fn defaults_are_zenmls() {
         let settings = OrchestratorSettings::parse("{}").unwrap();
         assert_eq!((settings.timeout, settings.synchronous), (86_400, true));
-    }
-
-    #[test]
-    fn all_faults_come_at_once() {
-        let faults = OrchestratorSettings::parse(r#"{"gpu": 1, "timeout": 0, "synchronous": 7}"#)
-            .unwrap_err();
-        let kinds: Vec<_> = faults.iter().map(|fault| fault.kind.as_str()).collect();
-        assert_eq!(kinds, ["string_type", "greater_than_equal", "bool_parsing"]);
-    }
-
-    #[test]
-    fn only_objects_are_settings() {
-        assert_eq!(
-            OrchestratorSettings::parse("[]").unwrap_err()[0].kind,
-            "model_type"
-        );
-        assert_eq!(
-            OrchestratorSettings::parse("{").unwrap_err()[0].kind,
-            "json_invalid"
-        );
     }
 }

@@ -98,6 +98,39 @@ pub enum AttemptEnd {
     Cached,
     /// Failure, including one to start.
     Failed,
+    /// Somebody else cut it short.
+    Cancelled,
+    /// It was told to end, and may still run: whoever was to end it could not.
+    Surviving,
+}
+
+/// Where a step of a run begins that somebody else has begun.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Beginning {
+    /// Nothing is known of it.
+    Fresh,
+    /// It was about to start: its turn comes without a look at the steps before
+    /// it.
+    Ready,
+    /// It runs, and is to be watched.
+    Running,
+    /// It has ended.
+    Final(FinalStatus),
+}
+
+/// Where a step stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Standing {
+    /// Waits for the steps before it, or waited when the run was stopped.
+    NotReady,
+    /// Waits for its turn, or waited when the run was stopped.
+    Ready,
+    /// An attempt is under way.
+    Active,
+    /// Nobody watches it any more; it may still run.
+    Left,
+    /// It ended.
+    Final(FinalStatus),
 }
 
 /// Something that happened.
@@ -109,6 +142,9 @@ pub enum Input {
     PauseOver(StepIndex),
     /// The run is to stop.
     Stop(StopMode),
+    /// The run is to stop, and whoever runs tells others how it ends: nothing
+    /// more is started and nothing waited for.
+    Leave,
     /// The run cannot go on: end what runs, start nothing, call it failed.
     Abort,
 }
@@ -118,6 +154,9 @@ pub enum Input {
 pub enum Command {
     /// Start an attempt (counted from 0). Answered by one [`Input::Ended`].
     Start(StepIndex, u32),
+    /// Go on with an attempt that somebody else has started. Answered by one
+    /// [`Input::Ended`].
+    Resume(StepIndex, u32),
     /// End the attempt under way. Its [`Input::Ended`] still has to come.
     Cut(StepIndex),
     /// Start a pause before the given further attempt. Answered by one
@@ -165,7 +204,19 @@ enum Node {
         attempt: u32,
     },
     Final(FinalStatus),
+    /// Will not run, because the run is stopping. `ready`: it could have.
+    Dropped {
+        ready: bool,
+    },
+    /// Nobody watches it any more.
+    Left,
 }
+
+/// The first attempt at a step, under way.
+const ACTIVE: Node = Node::Active {
+    attempt: 0,
+    cut: false,
+};
 
 impl Machine {
     /// A run that has not begun, and the first commands.
@@ -179,6 +230,20 @@ impl Machine {
         retries: Vec<Retry>,
         longest_pause: Duration,
     ) -> (Self, Vec<Command>) {
+        Self::resumed(graph, mode, max_parallelism, retries, longest_pause, &[])
+    }
+
+    /// A run that somebody else has begun, and the first commands. `beginnings`
+    /// holds one entry per step; a missing one means a fresh step. What ended
+    /// before is not reported again.
+    pub fn resumed(
+        graph: Graph,
+        mode: ExecutionMode,
+        max_parallelism: Option<NonZeroU32>,
+        retries: Vec<Retry>,
+        longest_pause: Duration,
+        beginnings: &[Beginning],
+    ) -> (Self, Vec<Command>) {
         let nodes = graph
             .steps()
             .map(|step| match graph.upstream_count(step) {
@@ -186,11 +251,6 @@ impl Machine {
                 missing => Node::Waiting { missing },
             })
             .collect::<Vec<_>>();
-        let ready = graph
-            .steps()
-            .filter(|step| graph.upstream_count(*step) == 0)
-            .map(Reverse)
-            .collect();
         let mut machine = Self {
             open: graph.len(),
             graph,
@@ -199,7 +259,7 @@ impl Machine {
             longest_pause,
             retries,
             nodes,
-            ready,
+            ready: BinaryHeap::new(),
             active: 0,
             halted: false,
             aborted: false,
@@ -207,8 +267,34 @@ impl Machine {
             stop: None,
         };
         let mut commands = Vec::new();
+        machine.begin(beginnings, &mut commands);
         machine.start_ready(&mut commands);
         (machine, commands)
+    }
+
+    /// Puts every step where it begins, then draws the conclusions.
+    fn begin(&mut self, beginnings: &[Beginning], commands: &mut Vec<Command>) {
+        let beginning = |step: StepIndex| beginnings.get(step.get()).copied();
+        for step in self.graph.steps() {
+            match beginning(step).unwrap_or(Beginning::Fresh) {
+                Beginning::Fresh => {}
+                Beginning::Ready => self.set(step, Node::Ready { attempt: 0 }),
+                Beginning::Running => {
+                    self.set(step, ACTIVE);
+                    self.active += 1;
+                    commands.push(Command::Resume(step, 0));
+                }
+                Beginning::Final(status) => self.close(step, Node::Final(status)),
+            }
+            if let Some(Node::Ready { .. }) = self.node(step) {
+                self.ready.push(Reverse(step));
+            }
+        }
+        for step in self.graph.steps() {
+            if let Some(Beginning::Final(status)) = beginning(step) {
+                self.conclude(step, status, commands);
+            }
+        }
     }
 
     /// The graph that is run.
@@ -229,6 +315,10 @@ impl Machine {
                 }
             }
             Input::Stop(mode) => self.stop_asked(mode, &mut commands),
+            Input::Leave => {
+                self.stop_asked(StopMode::Graceful, &mut commands);
+                self.leave_active();
+            }
             Input::Abort => {
                 if self.open > 0 {
                     self.aborted = true;
@@ -259,7 +349,23 @@ impl Machine {
     pub fn final_status(&self, step: StepIndex) -> Option<FinalStatus> {
         match self.node(step) {
             Some(Node::Final(status)) => Some(status),
+            Some(Node::Dropped { .. }) => Some(FinalStatus::Skipped),
             _ => None,
+        }
+    }
+
+    /// Where a step stands.
+    pub fn standing(&self, step: StepIndex) -> Standing {
+        match self.node(step) {
+            None | Some(Node::Waiting { .. } | Node::Dropped { ready: false }) => {
+                Standing::NotReady
+            }
+            Some(Node::Ready { .. } | Node::Pausing { .. } | Node::Dropped { ready: true }) => {
+                Standing::Ready
+            }
+            Some(Node::Active { .. }) => Standing::Active,
+            Some(Node::Left) => Standing::Left,
+            Some(Node::Final(status)) => Standing::Final(status),
         }
     }
 
@@ -271,7 +377,12 @@ impl Machine {
         // What was told to end is cancelled, whatever it answered at last: a
         // late answer must not overwrite the decision.
         let status = match end {
+            AttemptEnd::Surviving => {
+                self.close(step, Node::Left);
+                return;
+            }
             _ if cut => FinalStatus::Cancelled,
+            AttemptEnd::Cancelled => FinalStatus::Cancelled,
             AttemptEnd::Completed => FinalStatus::Completed,
             AttemptEnd::Cached => FinalStatus::Cached,
             AttemptEnd::Failed => {
@@ -307,6 +418,11 @@ impl Machine {
     /// Gives a step its final status and passes the consequences down.
     fn finish(&mut self, step: StepIndex, status: FinalStatus, commands: &mut Vec<Command>) {
         self.finalize(step, status, commands);
+        self.conclude(step, status, commands);
+    }
+
+    /// What the end of a step means for the others.
+    fn conclude(&mut self, step: StepIndex, status: FinalStatus, commands: &mut Vec<Command>) {
         if status.is_success() {
             self.release_downstream(step);
             return;
@@ -361,15 +477,28 @@ impl Machine {
         self.ready.clear();
         for step in self.graph.steps() {
             match self.node(step) {
-                Some(Node::Waiting { .. } | Node::Ready { attempt: 0 }) => {
-                    self.finalize(step, FinalStatus::Skipped, commands);
-                }
+                Some(Node::Waiting { .. }) => self.drop_step(step, false, commands),
+                Some(Node::Ready { attempt: 0 }) => self.drop_step(step, true, commands),
                 // These ran before and failed; only the retry is dropped.
                 Some(Node::Ready { .. } | Node::Pausing { .. }) => {
                     self.any_failed = true;
                     self.finalize(step, FinalStatus::Failed, commands);
                 }
                 _ => {}
+            }
+        }
+    }
+
+    fn drop_step(&mut self, step: StepIndex, ready: bool, commands: &mut Vec<Command>) {
+        self.close(step, Node::Dropped { ready });
+        commands.push(Command::Report(step, FinalStatus::Skipped));
+    }
+
+    fn leave_active(&mut self) {
+        for step in self.graph.steps() {
+            if let Some(Node::Active { .. }) = self.node(step) {
+                self.active = self.active.saturating_sub(1);
+                self.close(step, Node::Left);
             }
         }
     }
@@ -396,13 +525,8 @@ impl Machine {
                 return;
             };
             if let Some(Node::Ready { attempt }) = self.node(step) {
-                self.set(
-                    step,
-                    Node::Active {
-                        attempt,
-                        cut: false,
-                    },
-                );
+                let cut = false;
+                self.set(step, Node::Active { attempt, cut });
                 self.active += 1;
                 commands.push(Command::Start(step, attempt));
             }
@@ -410,9 +534,14 @@ impl Machine {
     }
 
     fn finalize(&mut self, step: StepIndex, status: FinalStatus, commands: &mut Vec<Command>) {
-        self.set(step, Node::Final(status));
-        self.open = self.open.saturating_sub(1);
+        self.close(step, Node::Final(status));
         commands.push(Command::Report(step, status));
+    }
+
+    /// Nothing more comes of a step.
+    fn close(&mut self, step: StepIndex, node: Node) {
+        self.set(step, node);
+        self.open = self.open.saturating_sub(1);
     }
 
     fn node(&self, step: StepIndex) -> Option<Node> {

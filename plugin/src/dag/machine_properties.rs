@@ -128,6 +128,7 @@ impl<'a> Checker<'a> {
         for command in commands {
             match *command {
                 Command::Start(step, attempt) => self.check_start(step, attempt),
+                Command::Resume(..) => panic!("nothing was begun by somebody else"),
                 Command::Cut(step) => {
                     assert!(
                         self.active.contains_key(&step),

@@ -1,7 +1,10 @@
 //! Examples: one behaviour each.
 
 use super::graph::{Graph, StepIndex};
-use super::machine::{AttemptEnd, Command, ExecutionMode, Input, Machine, Retry, RunEnd, StopMode};
+use super::machine::{
+    AttemptEnd, Beginning, Command, ExecutionMode, FinalStatus, Input, Machine, Retry, RunEnd,
+    Standing, StopMode,
+};
 use std::num::NonZeroU32;
 use std::time::Duration;
 
@@ -15,6 +18,16 @@ struct Run {
 
 impl Run {
     fn new(mode: ExecutionMode, limit: u32, retries: u32, steps: &[(&str, &[&str])]) -> Self {
+        Self::resumed(mode, limit, retries, steps, &[])
+    }
+
+    fn resumed(
+        mode: ExecutionMode,
+        limit: u32,
+        retries: u32,
+        steps: &[(&str, &[&str])],
+        beginnings: &[Beginning],
+    ) -> Self {
         let owned: Vec<(String, Vec<String>)> = steps
             .iter()
             .map(|(name, after)| {
@@ -34,7 +47,8 @@ impl Run {
             backoff: 3.0,
         };
         let retries = vec![retry; graph.len()];
-        let (machine, commands) = Machine::new(graph, mode, NonZeroU32::new(limit), retries, HOUR);
+        let limit = NonZeroU32::new(limit);
+        let (machine, commands) = Machine::resumed(graph, mode, limit, retries, HOUR, beginnings);
         let mut run = Self {
             machine,
             log: Vec::new(),
@@ -57,6 +71,7 @@ impl Run {
             let line = match command {
                 Command::Start(step, 0) => format!("start {}", graph.name(*step)),
                 Command::Start(step, n) => format!("start {} again ({n})", graph.name(*step)),
+                Command::Resume(step, _) => format!("resume {}", graph.name(*step)),
                 Command::Cut(step) => format!("cut {}", graph.name(*step)),
                 Command::Pause(step, _, pause) => {
                     format!("pause {} {}s", graph.name(*step), pause.as_secs())
@@ -233,4 +248,61 @@ fn an_abort_is_a_failure() {
 fn an_empty_run_is_complete() {
     let run = Run::new(ExecutionMode::FailFast, 0, 0, &[]);
     assert_eq!(run.machine.end(), Some(RunEnd::Completed));
+}
+
+#[test]
+fn what_somebody_else_began_goes_on_where_it_stands() {
+    let beginnings = [
+        Beginning::Final(FinalStatus::Completed),
+        Beginning::Running,
+        Beginning::Final(FinalStatus::Failed),
+        Beginning::Fresh,
+    ];
+    let mode = ExecutionMode::ContinueOnFailure;
+    let run = Run::resumed(mode, 1, 0, DIAMOND, &beginnings);
+    assert_eq!(run.log, ["resume b", "d Skipped"]);
+    let mut run = Run::resumed(mode, 1, 0, DIAMOND, &beginnings[..2]);
+    assert_eq!(run.log, ["resume b"], "the one place is taken");
+    assert_eq!(run.completed("b"), ["b Completed", "start c"]);
+}
+
+#[test]
+fn a_step_about_to_start_needs_no_second_look_at_those_before_it() {
+    let beginnings = [Beginning::Fresh, Beginning::Ready];
+    let mode = ExecutionMode::ContinueOnFailure;
+    let mut run = Run::resumed(mode, 0, 0, &[("a", &[]), ("b", &["a"])], &beginnings);
+    assert_eq!(run.log, ["start a", "start b"]);
+    assert_eq!(run.completed("a"), ["a Completed"]);
+    assert_eq!(run.completed("b"), ["b Completed"]);
+    assert_eq!(run.machine.end(), Some(RunEnd::Completed));
+}
+
+#[test]
+fn a_run_that_is_left_waits_for_nobody() {
+    let mut run = Run::new(ExecutionMode::FailFast, 1, 0, PAIR_AND_REST);
+    assert_eq!(
+        run.input(Input::Leave),
+        ["other Skipped", "below Skipped", "after Skipped"]
+    );
+    assert_eq!(run.machine.end(), Some(RunEnd::Stopped));
+    let standings = ["bad", "other", "below"].map(|name| run.machine.standing(run.step(name)));
+    assert_eq!(
+        standings,
+        [Standing::Left, Standing::Ready, Standing::NotReady]
+    );
+    assert_eq!(run.failed("bad"), [""; 0], "too late");
+}
+
+#[test]
+fn what_cannot_be_ended_is_not_called_cancelled() {
+    let mut run = Run::new(ExecutionMode::FailFast, 0, 0, &[("a", &[]), ("b", &[])]);
+    run.input(Input::Stop(StopMode::Force));
+    let (a, b) = (run.step("a"), run.step("b"));
+    assert_eq!(run.input(Input::Ended(a, AttemptEnd::Surviving)), [""; 0]);
+    assert_eq!(
+        run.input(Input::Ended(b, AttemptEnd::Failed)),
+        ["b Cancelled"]
+    );
+    assert_eq!(run.machine.standing(a), Standing::Left);
+    assert_eq!(run.machine.end(), Some(RunEnd::Stopped));
 }

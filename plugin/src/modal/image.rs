@@ -32,6 +32,16 @@ pub struct RegistryLogin {
     pub password: String,
 }
 
+impl RegistryLogin {
+    /// The secret by which Modal logs in.
+    pub fn variables(&self) -> [(String, String); 2] {
+        [
+            ("REGISTRY_USERNAME".to_owned(), self.username.clone()),
+            ("REGISTRY_PASSWORD".to_owned(), self.password.clone()),
+        ]
+    }
+}
+
 /// The images of one app: each is asked for once, however many steps use it.
 #[derive(Debug)]
 pub struct Images<P> {
@@ -275,11 +285,9 @@ impl<P: Platform> Images<P> {
         let secret = self
             .login_secret
             .get_or_try_init(async || {
-                let variables = [
-                    ("REGISTRY_USERNAME".to_owned(), login.username.clone()),
-                    ("REGISTRY_PASSWORD".to_owned(), login.password.clone()),
-                ];
-                self.client.store_secret(&self.app_id, variables).await
+                self.client
+                    .store_secret(&self.app_id, login.variables())
+                    .await
             })
             .await?;
         Ok(secret.clone())

@@ -184,10 +184,8 @@ impl<P: Platform> Client<P> {
         let mut secret_ids = Vec::new();
         // The SDK's order: secrets first, plain variables last, so that these
         // win when a name is in both.
-        for variables in [&spec.environment.secret, &spec.environment.plain] {
-            if !variables.is_empty() {
-                secret_ids.push(self.store_secret(&spec.app_id, variables.clone()).await?);
-            }
+        for variables in spec.environment.stored() {
+            secret_ids.push(self.store_secret(&spec.app_id, variables.to_vec()).await?);
         }
         let request = SandboxCreateRequest {
             app_id: spec.app_id.clone(),
@@ -206,10 +204,9 @@ impl<P: Platform> Client<P> {
         spec: &SandboxSpec,
         options: &CallOptions,
     ) -> Result<SandboxHandle, Failure> {
-        let variables = [&spec.environment.secret, &spec.environment.plain];
-        let secret_sources = variables
-            .into_iter()
-            .filter(|variables| !variables.is_empty())
+        let secret_sources = spec
+            .environment
+            .stored()
             .map(|variables| SecretSource {
                 source: Some(Source::Env(StringMap {
                     contents: variables.iter().cloned().collect(),

@@ -1,21 +1,22 @@
 //! GPUs: from ZenML's settings to the argument of Modal's SDK, and from there to
 //! the request.
 
+use crate::config::lax::Integer;
 use crate::text::{non_blank, strip};
 use modal_proto::client::GpuConfig;
 use std::fmt;
 
 /// What a flavor calls its setting, for the error about a missing type.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Wording {
+pub struct Wording<'a> {
     /// The setting's name.
-    pub field: &'static str,
+    pub field: &'a str,
     /// What a user might write.
-    pub example: &'static str,
+    pub example: &'a str,
 }
 
 /// The orchestrator's words.
-pub const ORCHESTRATOR: Wording = Wording {
+pub const ORCHESTRATOR: Wording<'_> = Wording {
     field: "ModalOrchestratorSettings.gpu",
     example: "Set ModalOrchestratorSettings(gpu='<TYPE>') together with \
               ResourceSettings(gpu_count=1) on the pipeline or step that requests GPU resources, \
@@ -23,7 +24,7 @@ pub const ORCHESTRATOR: Wording = Wording {
 };
 
 /// The step operator's words, which the sandbox uses too.
-pub const STEP_OPERATOR: Wording = Wording {
+pub const STEP_OPERATOR: Wording<'_> = Wording {
     field: "ModalStepOperatorSettings.gpu",
     example: "For example with @step(settings={'step_operator': \
               ModalStepOperatorSettings(gpu='<TYPE>'), 'resources': ResourceSettings(gpu_count=1)}), \
@@ -94,18 +95,45 @@ impl Choice {
 ///
 /// When a count is given without a type, when the type's own count is not a
 /// number, and when the two counts differ.
-pub fn choose(gpu: Option<&str>, count: Option<u32>, wording: Wording) -> Result<Choice, GpuError> {
+pub fn choose(
+    gpu: Option<&str>,
+    count: Option<u32>,
+    wording: Wording<'_>,
+) -> Result<Choice, GpuError> {
+    choose_of(gpu, count.map(Integer::from).as_ref(), wording)
+}
+
+/// Like [`choose`], for a count of any size.
+///
+/// # Errors
+///
+/// As [`choose`], and for more GPUs of a type than Modal's request can hold.
+pub fn choose_of(
+    gpu: Option<&str>,
+    count: Option<&Integer>,
+    wording: Wording<'_>,
+) -> Result<Choice, GpuError> {
+    let is_none = count.is_none_or(|count| count.compare(0).is_eq());
     let Some(kind) = non_blank(gpu) else {
-        return match count {
-            None | Some(0) => Ok(Choice::Cpu),
-            Some(_) => Err(GpuError::NoType { wording }),
+        return match is_none {
+            true => Ok(Choice::Cpu),
+            false => Err(GpuError::NoType {
+                field: wording.field.to_owned(),
+                example: wording.example.to_owned(),
+            }),
         };
     };
-    if count == Some(0) {
+    if count.is_some() && is_none {
         return Ok(Choice::CpuDespite {
             kind: kind.to_owned(),
         });
     }
+    let too_many = |count: &Integer| GpuError::TooMany {
+        count: count.to_string(),
+    };
+    let count = count
+        .map(|count| count.to_u32().ok_or_else(|| too_many(count)))
+        .transpose()?;
     let Some((base, own_count)) = kind.split_once(':') else {
         return Ok(Choice::Gpu(Gpu {
             kind: kind.to_owned(),
@@ -137,13 +165,20 @@ pub fn choose(gpu: Option<&str>, count: Option<u32>, wording: Wording) -> Result
 pub enum GpuError {
     /// A count without a type.
     NoType {
-        /// The flavor's words.
-        wording: Wording,
+        /// The setting's name, in the flavor's words.
+        field: String,
+        /// What a user might write.
+        example: String,
     },
     /// What follows the colon is not a positive number.
     BadCount {
         /// The type as it was given.
         kind: String,
+    },
+    /// More than Modal's request can hold.
+    TooMany {
+        /// What was asked for.
+        count: String,
     },
     /// The type carries another count than the resources.
     TwoCounts {
@@ -157,16 +192,20 @@ pub enum GpuError {
 impl fmt::Display for GpuError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::NoType { wording } => write!(
+            Self::NoType { field, example } => write!(
                 f,
                 "GPU resources requested (gpu_count > 0) but no GPU type was specified in Modal \
-                 settings. Please set a GPU type (e.g., 'T4', 'A100') via {}. {}",
-                wording.field, wording.example
+                 settings. Please set a GPU type (e.g., 'T4', 'A100') via {field}. {example}"
             ),
             Self::BadCount { kind } => write!(
                 f,
                 "GPU type '{kind}' ends in something that is not a positive number. Write the type \
                  alone ('A100') or with a count ('A100:2')."
+            ),
+            Self::TooMany { count } => write!(
+                f,
+                "gpu_count={count} is more than can be asked for (the limit is {}).",
+                u32::MAX
             ),
             Self::TwoCounts { kind, count } => write!(
                 f,
@@ -181,7 +220,7 @@ impl std::error::Error for GpuError {}
 
 #[cfg(test)]
 mod tests {
-    use super::{Choice, GpuError, ORCHESTRATOR, choose};
+    use super::{Choice, GpuError, ORCHESTRATOR, choose, choose_of};
     use proptest::prelude::*;
 
     fn argument(gpu: &str, count: Option<u32>) -> Option<String> {
@@ -244,6 +283,18 @@ mod tests {
             (gpu.config().gpu_type.as_str(), gpu.config().count),
             ("A100-80GB", 1)
         );
+    }
+
+    #[test]
+    fn more_than_the_request_holds_is_refused() {
+        let count = crate::config::lax::integer(&serde_json::json!("4294967296")).unwrap();
+        let error = |gpu| {
+            choose_of(gpu, Some(&count), ORCHESTRATOR)
+                .unwrap_err()
+                .to_string()
+        };
+        assert!(error(Some("T4")).starts_with("gpu_count=4294967296 is more"));
+        assert!(error(None).starts_with("GPU resources requested"));
     }
 
     proptest! {

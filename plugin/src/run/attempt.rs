@@ -3,8 +3,11 @@
 use super::controller::{Shared, Workspace};
 use super::events::{Event, RunError};
 use super::plan::PlannedStep;
-use super::store::{Change, RunStore, StepStatus};
+use super::publication;
+use super::runner::{Cut, is_cut};
+use super::store::{Change, Failure, RunStore, StepStatus};
 use super::watch::Mark;
+use crate::dag::machine::AttemptEnd;
 use crate::limits;
 use crate::modal::CallError;
 use crate::modal::call::ThrottleListener;
@@ -16,28 +19,31 @@ use crate::modal::sandbox::{SandboxHandle, SandboxSpec};
 use crate::names::{self, tag};
 use crate::platform::Platform;
 use std::rc::Rc;
-use tokio::sync::watch;
+use tokio::sync::Semaphore;
 
 /// How an attempt ended.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Report {
-    /// Whether the step did what it should.
-    pub success: bool,
+    /// What it means for the run.
+    pub end: AttemptEnd,
     /// When it ended with one.
     pub exit_code: Option<i32>,
     /// Why it is no success.
     pub reason: Option<String>,
     /// Set when every other step would fail for the same reason.
     pub fatal: Option<RunError>,
+    /// Set when its sandbox was to be ended and may still run: why.
+    pub surviving: Option<CallError>,
 }
 
 impl Report {
-    fn failed(reason: impl ToString) -> Self {
+    pub(super) fn failed(reason: impl ToString) -> Self {
         Self {
-            success: false,
+            end: AttemptEnd::Failed,
             exit_code: None,
             reason: Some(reason.to_string()),
             fatal: None,
+            surviving: None,
         }
     }
 
@@ -58,16 +64,45 @@ impl Report {
 
     fn ended(ending: &Ending) -> Self {
         Self {
-            success: ending.is_success(),
+            end: match ending.is_success() {
+                true => AttemptEnd::Completed,
+                false => AttemptEnd::Failed,
+            },
             exit_code: Some(ending.return_code()),
             reason: ending.reason(),
             fatal: None,
+            surviving: None,
+        }
+    }
+
+    fn without_sandbox(end: AttemptEnd) -> Self {
+        Self {
+            end,
+            exit_code: None,
+            reason: None,
+            fatal: None,
+            surviving: None,
         }
     }
 }
 
-/// Tells an attempt to end.
-pub type Cut = watch::Receiver<bool>;
+/// Why an attempt got no sandbox.
+enum NotStarted {
+    /// It needs none: an earlier result stands for it.
+    Cached,
+    /// It was told to end before.
+    Cut,
+    /// Whether an earlier result stands for it could not be settled.
+    NotCached(Report),
+    /// It failed.
+    Failed(Report),
+}
+
+impl From<Report> for NotStarted {
+    fn from(report: Report) -> Self {
+        Self::Failed(report)
+    }
+}
 
 /// One attempt at a step.
 pub struct Attempt<P, S> {
@@ -81,6 +116,8 @@ pub struct Attempt<P, S> {
     pub number: u32,
     /// When it is to end early.
     pub cut: Cut,
+    /// Steps that may be starting at one time.
+    pub starting: Rc<Semaphore>,
 }
 
 impl<P: Platform, S: RunStore> Attempt<P, S> {
@@ -89,54 +126,119 @@ impl<P: Platform, S: RunStore> Attempt<P, S> {
     pub async fn live(mut self) -> Report {
         let (sandbox, mark) = match self.start().await {
             Ok(started) => started,
-            Err(report) => return report,
+            Err(NotStarted::Cached) => return Report::without_sandbox(AttemptEnd::Cached),
+            Err(NotStarted::Cut) => return Report::failed("ended on request"),
+            Err(NotStarted::NotCached(report)) => return report,
+            Err(NotStarted::Failed(report)) => return self.confirmed(report, Failure::Start).await,
         };
         // Dropped when the sandbox has ended.
         let _lives = self.follow_outputs(&sandbox);
         let app_id = &self.workspace.app_id;
+        let environment = self.step.modal_environment.as_deref();
+        let about = names::step_sandbox_metadata(&sandbox.id, environment);
         let ending = tokio::select! {
             biased;
+            never = publication::keep_telling(&self.shared, &self.step.name, &about) => match never {},
             ending = self.shared.watch.ending(&sandbox, app_id, mark) => ending,
             () = is_cut(&mut self.cut) => {
-                self.terminate(&sandbox).await;
-                return Report::failed("ended on request");
+                let ended = self.terminate(&sandbox).await;
+                return self.cut_short(&sandbox, ended);
             }
         };
         match ending {
-            Ok(ending) => Report::ended(&ending),
+            Ok(ending) => {
+                self.confirmed(Report::ended(&ending), Failure::Sandbox)
+                    .await
+            }
             Err(error) => {
-                self.terminate(&sandbox).await;
-                Report::call_failed("given up, its sandbox does not answer for itself", error)
+                if let Err(error) = self.terminate(&sandbox).await {
+                    self.warn_surviving(&sandbox, &error);
+                }
+                let what = "given up, its sandbox does not answer for itself";
+                let report = Report::call_failed(what, error);
+                self.confirmed(report, Failure::Silence).await
             }
         }
     }
 
+    /// A failure, unless the step itself has recorded a success.
+    async fn confirmed(&self, report: Report, failure: Failure) -> Report {
+        if report.end != AttemptEnd::Failed || report.fatal.is_some() {
+            return report;
+        }
+        let store = &self.shared.store;
+        let recorded = store
+            .succeeded_nevertheless(&self.shared.run_id, &self.step.name, failure)
+            .await;
+        match recorded {
+            Ok(true) => Report {
+                end: AttemptEnd::Completed,
+                reason: None,
+                ..report
+            },
+            Ok(false) => report,
+            Err(reason) => Report {
+                reason: Some(match report.reason {
+                    Some(first) => format!("{first}; what it recorded is not known: {reason}"),
+                    None => reason,
+                }),
+                ..report
+            },
+        }
+    }
+
+    /// The end of an attempt that was told to end.
+    fn cut_short(&self, sandbox: &SandboxHandle, ended: Result<(), CallError>) -> Report {
+        match ended {
+            Err(error) if self.shared.store.steps_report_themselves() => Report {
+                end: AttemptEnd::Surviving,
+                surviving: Some(error.clone()),
+                ..Report::failed(error)
+            },
+            Err(error) => {
+                self.warn_surviving(sandbox, &error);
+                Report::failed("ended on request")
+            }
+            Ok(()) => Report::failed("ended on request"),
+        }
+    }
+
     /// Until the sandbox exists and is recorded.
-    async fn start(&mut self) -> Result<(SandboxHandle, Mark), Report> {
+    async fn start(&mut self) -> Result<(SandboxHandle, Mark), NotStarted> {
         let shared = Rc::clone(&self.shared);
         let workspace = Rc::clone(&self.workspace);
+        let starting = Rc::clone(&self.starting);
+        // Nothing of this step exists yet, so a cut needs no clearing up.
+        let cached = tokio::select! {
+            biased;
+            () = is_cut(&mut self.cut) => return Err(NotStarted::Cut),
+            cached = shared.store.cached(&shared.run_id, &self.step.name) => cached,
+        };
+        if cached.map_err(|reason| NotStarted::NotCached(Report::failed(reason)))? {
+            return Err(NotStarted::Cached);
+        }
         let image = workspace
             .images
             .from_registry(&self.step.image, self.step.login.as_ref());
-        // Nothing of this step exists yet, so a cut needs no clearing up.
         let image_id = tokio::select! {
             biased;
-            () = is_cut(&mut self.cut) => return Err(Report::failed("ended on request")),
+            () = is_cut(&mut self.cut) => return Err(NotStarted::Cut),
             image = image => image.map_err(image_failed)?,
         };
-        let _place = tokio::select! {
+        let _places = tokio::select! {
             biased;
-            () = is_cut(&mut self.cut) => return Err(Report::failed("ended on request")),
-            place = async {
+            () = is_cut(&mut self.cut) => return Err(NotStarted::Cut),
+            places = async {
+                let turn = starting.acquire().await.ok();
                 let place = shared.starting.place(shared.client.platform()).await;
                 // While nobody takes events nothing more is started.
                 shared.events.room().await;
-                place
-            } => place,
+                (turn, place)
+            } => places,
         };
         // Thousands may be waiting for a place: what comes after it is made
         // when it is needed.
-        Box::pin(self.create(image_id)).await
+        Ok(Box::pin(self.create(image_id)).await?)
     }
 
     async fn create(&self, image_id: String) -> Result<(SandboxHandle, Mark), Report> {
@@ -245,25 +347,26 @@ impl<P: Platform, S: RunStore> Attempt<P, S> {
         lives
     }
 
-    async fn terminate(&self, sandbox: &SandboxHandle) {
+    async fn terminate(&self, sandbox: &SandboxHandle) -> Result<(), CallError> {
         let patience = limits::TERMINATE_PATIENCE;
         let client = &self.shared.client;
-        let ended = client
+        client
             .within(
                 patience,
                 "SandboxTerminate",
                 client.terminate_sandbox(sandbox, patience),
             )
-            .await;
-        if let Err(error) = ended {
-            self.shared.events.send(Event::Warning {
-                step: Some(Rc::clone(&self.step.name)),
-                message: format!(
-                    "sandbox {} could not be ended and may still run: {error}",
-                    sandbox.id
-                ),
-            });
-        }
+            .await
+    }
+
+    fn warn_surviving(&self, sandbox: &SandboxHandle, error: &CallError) {
+        self.shared.events.send(Event::Warning {
+            step: Some(Rc::clone(&self.step.name)),
+            message: format!(
+                "sandbox {} could not be ended and may still run: {error}",
+                sandbox.id
+            ),
+        });
     }
 }
 
@@ -279,12 +382,5 @@ fn image_failed(error: ImageError) -> Report {
     match error {
         ImageError::Call(error) => Report::call_failed("its image is not available", error),
         error => Report::failed(error),
-    }
-}
-
-/// Returns when the attempt is to end; never, when nobody can say so any more.
-async fn is_cut(cut: &mut Cut) {
-    if cut.wait_for(|cut| *cut).await.is_err() {
-        std::future::pending::<()>().await;
     }
 }

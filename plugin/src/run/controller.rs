@@ -4,24 +4,25 @@ use super::attempt::{Attempt, Report};
 use super::events::{Event, EventSink, RunError, StepFinished};
 use super::journal::Journal;
 use super::plan::{Plan, PlannedStep};
+use super::runner::{Attempting, Happened, Runner, Work};
 use super::starting::Starting;
 use super::store::{Change, RunStore, StepStatus, StoreError};
 use super::watch::Watch;
 use crate::dag::graph::StepIndex;
-use crate::dag::machine::{AttemptEnd, Command, FinalStatus, Input, Machine, RunEnd, StopMode};
+use crate::dag::machine::{AttemptEnd, FinalStatus, Input, Machine, RunEnd, Standing, StopMode};
 use crate::limits;
-use crate::modal::Client;
 use crate::modal::image::Images;
+use crate::modal::{CallError, Client};
 use crate::names::metadata;
 use crate::platform::Platform;
 use futures::future::{FutureExt as _, LocalBoxFuture};
 use futures::stream::{FuturesUnordered, StreamExt as _};
-use std::collections::{BTreeMap, HashMap};
-use std::future::Future;
+use std::collections::BTreeMap;
+use std::future::{Future, ready};
 use std::pin::pin;
 use std::rc::Rc;
 use std::time::Duration;
-use tokio::sync::{Semaphore, mpsc, watch};
+use tokio::sync::{Semaphore, mpsc};
 
 /// What all attempts of a run share.
 #[derive(Debug)]
@@ -32,13 +33,15 @@ pub struct Shared<P, S> {
     pub epoch: u64,
     /// The way to Modal.
     pub client: Client<P>,
+    /// What is known of the run, and where it is recorded.
+    pub store: S,
     /// The way to the run store.
     pub journal: Rc<Journal<S>>,
     /// The way to the host.
     pub events: EventSink,
     /// Learns when sandboxes end.
     pub watch: Watch<P>,
-    /// Sandboxes that may be created at one time.
+    /// How many sandboxes may be created at one time, as the service takes it.
     pub starting: Rc<Starting>,
     /// Outputs that may be read while their sandboxes run.
     pub outputs: Semaphore,
@@ -64,17 +67,18 @@ pub struct Workspace<P> {
 }
 
 /// A run that Modal and the run store have accepted.
-#[derive(Debug)]
-pub struct Controller<P, S> {
+pub struct Controller<P: Platform, S: RunStore> {
     shared: Rc<Shared<P, S>>,
-    store: S,
-    steps: Vec<PreparedStep<P>>,
-    machine: Machine,
-    first_commands: Vec<Command>,
+    runner: Runner<Steps<P, S>>,
     background: mpsc::UnboundedReceiver<LocalBoxFuture<'static, ()>>,
 }
 
-#[derive(Debug)]
+/// The steps of a run: each attempt is a sandbox.
+struct Steps<P, S> {
+    shared: Rc<Shared<P, S>>,
+    steps: Vec<PreparedStep<P>>,
+}
+
 struct PreparedStep<P> {
     plan: Rc<PlannedStep>,
     workspace: Rc<Workspace<P>>,
@@ -138,7 +142,7 @@ impl<P: Platform, S: RunStore> Controller<P, S> {
                 .collect(),
         });
         let retries = steps.iter().map(|step| step.plan.retry).collect();
-        let (machine, first_commands) = Machine::new(
+        let machine = Machine::new(
             plan.graph,
             plan.mode,
             plan.max_parallelism,
@@ -154,6 +158,7 @@ impl<P: Platform, S: RunStore> Controller<P, S> {
             watch: Watch::new(client.clone(), &plan.run_id),
             run_id: plan.run_id,
             client,
+            store,
             journal,
             events,
             starting: Rc::default(),
@@ -161,26 +166,28 @@ impl<P: Platform, S: RunStore> Controller<P, S> {
             late_outputs: Semaphore::new(limits::LATE_OUTPUTS_AT_ONCE),
             background: sender,
         });
+        let work = Steps {
+            shared: Rc::clone(&shared),
+            steps,
+        };
         Ok(Self {
             shared,
-            store,
-            steps,
-            machine,
-            first_commands,
+            runner: Runner::new(machine, work, limits::STARTING_AT_ONCE),
             background,
         })
     }
 
-    /// Runs it to its end. The last event says how it ended; by then all that
+    /// Runs it to its end, and gives where each step stands then, in the order
+    /// of declaration. The last event says how the run ended; by then all that
     /// can be recorded is recorded.
-    pub async fn drive(mut self) {
+    pub async fn drive(mut self) -> Driven {
         let shared = Rc::clone(&self.shared);
         let writing = Rc::clone(&shared.journal).write();
         let watching = shared.watch.run();
         let running = async {
-            let mut under_way = UnderWay::default();
-            let (end, mut error) = self.run_steps(&mut under_way).await;
-            self.drain_background(&mut under_way, end).await;
+            let mut beside = Beside::default();
+            let (end, mut error) = self.run_steps(&mut beside).await;
+            self.drain_background(&mut beside, end).await;
             self.warn();
             shared.journal.note(Change::Run {
                 end,
@@ -201,33 +208,26 @@ impl<P: Platform, S: RunStore> Controller<P, S> {
             () = writing => {}
             () = watching => {}
         }
+        self.standings()
     }
 
-    async fn run_steps(&mut self, under_way: &mut UnderWay) -> (RunEnd, Option<RunError>) {
+    async fn run_steps(&mut self, beside: &mut Beside) -> (RunEnd, Option<RunError>) {
         let shared = Rc::clone(&self.shared);
         let store_failure = shared.journal.failed();
         let mut store_failure = pin!(store_failure);
         let mut error = None;
-        let first_commands = std::mem::take(&mut self.first_commands);
-        self.carry_out(first_commands, under_way);
-        under_way.listen_for_stop(&self.store, &shared.run_id, None);
+        beside.listen_for_stop(&shared.store, &shared.run_id, None);
         loop {
-            if let Some(end) = self.machine.end() {
+            if let Some(end) = self.runner.machine().end() {
                 return (end, error);
             }
             // Steps that are to be ended are ended even if nobody listens.
-            let is_held_up = shared.events.is_full() && !under_way.is_cutting;
+            let is_held_up = shared.events.is_full() && !self.runner.is_cutting();
             let input = tokio::select! {
                 biased;
-                stop = under_way.stop.select_next_some(), if !under_way.stop.is_empty() => {
+                stop = beside.stop.select_next_some(), if !beside.stop.is_empty() => {
                     match stop {
-                        Ok(mode) => {
-                            if mode < StopMode::Force {
-                                under_way.listen_for_stop(&self.store, &shared.run_id, Some(mode));
-                            }
-                            under_way.stopped = Some(mode);
-                            Input::Stop(mode)
-                        }
+                        Ok(mode) => self.stop(mode, beside),
                         Err(failure) => abort(&mut error, failure.into()),
                     }
                 }
@@ -240,142 +240,61 @@ impl<P: Platform, S: RunStore> Controller<P, S> {
                     abort(&mut error, failure.into())
                 }
                 () = shared.events.room(), if is_held_up => continue,
-                ended = under_way.attempts.select_next_some(), if !is_held_up && !under_way.attempts.is_empty() => {
-                    let (step, number, report) = ended;
-                    if let Some(fatal) = report.fatal.clone() {
-                        let commands = self.machine.apply(abort(&mut error, fatal));
-                        self.carry_out(commands, under_way);
+                happened = self.runner.next(), if !is_held_up => {
+                    if let Happened::Ended(_, _, Report { fatal: Some(fatal), .. }) = &happened {
+                        self.runner.apply(abort(&mut error, fatal.clone()));
                     }
-                    under_way.cuts.remove(&step);
-                    let end = match report.success {
-                        true => AttemptEnd::Completed,
-                        false => AttemptEnd::Failed,
-                    };
-                    under_way.reports.insert(step, (number, report));
-                    Input::Ended(step, end)
-                }
-                step = under_way.pauses.select_next_some(), if !under_way.pauses.is_empty() => {
-                    Input::PauseOver(step)
-                }
-                Some(work) = self.background.recv() => {
-                    under_way.background.push(work);
+                    self.runner.settle(happened);
+                    self.warn();
                     continue;
                 }
-                () = under_way.background.select_next_some(), if !under_way.background.is_empty() => {
+                Some(work) = self.background.recv() => {
+                    beside.background.push(work);
+                    continue;
+                }
+                () = beside.background.select_next_some(), if !beside.background.is_empty() => {
                     continue;
                 }
             };
-            let commands = self.machine.apply(input);
-            self.carry_out(commands, under_way);
+            self.runner.apply(input);
             self.warn();
         }
     }
 
-    fn carry_out(&self, commands: Vec<Command>, under_way: &mut UnderWay) {
-        for command in commands {
-            match command {
-                Command::Start(step, number) => self.start(step, number, under_way),
-                Command::Cut(step) => {
-                    under_way.is_cutting = true;
-                    if let Some(cut) = under_way.cuts.get(&step) {
-                        let _ = cut.send(true);
-                    }
-                }
-                Command::Pause(step, _, pause) => {
-                    let retry_in = Some(pause.as_secs_f64());
-                    self.report(step, FinalStatus::Failed, retry_in, under_way);
-                    let platform = self.shared.client.platform().clone();
-                    under_way.pauses.push(Box::pin(async move {
-                        platform.sleep(pause).await;
-                        step
-                    }));
-                }
-                Command::Report(step, status) => self.report(step, status, None, under_way),
+    /// What a stop means for the machine.
+    fn stop(&self, mode: StopMode, beside: &mut Beside) -> Input {
+        let shared = &self.shared;
+        beside.stopped = Some(mode);
+        match mode {
+            StopMode::Graceful if shared.store.steps_report_themselves() => Input::Leave,
+            StopMode::Graceful => {
+                beside.listen_for_stop(&shared.store, &shared.run_id, Some(mode));
+                Input::Stop(mode)
             }
+            StopMode::Force => Input::Stop(mode),
         }
     }
 
-    fn start(&self, step: StepIndex, number: u32, under_way: &mut UnderWay) {
-        let Some(prepared) = self.steps.get(step.get()) else {
-            return;
-        };
-        let (sender, cut) = watch::channel(false);
-        under_way.cuts.insert(step, sender);
-        let attempt = Attempt {
-            shared: Rc::clone(&self.shared),
-            workspace: Rc::clone(&prepared.workspace),
-            step: Rc::clone(&prepared.plan),
-            number,
-            cut,
-        };
-        under_way.attempts.push(Box::pin(
-            async move { (step, number, attempt.live().await) },
-        ));
-    }
-
-    /// Makes the end of an attempt or of a step known: to the store and to the
-    /// host.
-    fn report(
-        &self,
-        step: StepIndex,
-        status: FinalStatus,
-        retry_in: Option<f64>,
-        under_way: &mut UnderWay,
-    ) {
-        let Some(prepared) = self.steps.get(step.get()) else {
-            return;
-        };
-        let last = match retry_in {
-            Some(_) => under_way.reports.get(&step).cloned(),
-            None => under_way.reports.remove(&step),
-        };
-        let (attempt, report) = match last {
-            Some((attempt, report)) => (attempt, Some(report)),
-            None => (0, None),
-        };
-        let exit_code = report.as_ref().and_then(|report| report.exit_code);
-        let reason = report.and_then(|report| report.reason);
-        let name = &prepared.plan.name;
-        self.shared.journal.note(Change::Step {
-            step: name.to_string(),
-            attempt,
-            status: match retry_in {
-                Some(_) => StepStatus::Pending,
-                None => StepStatus::Final(status),
-            },
-            exit_code,
-            reason: reason.clone(),
-        });
-        self.shared.events.send(Event::StepFinished(StepFinished {
-            step: Rc::clone(name),
-            attempt,
-            status,
-            exit_code,
-            reason,
-            retry_in,
-        }));
-    }
-
     /// Goes on with what was begun beside the steps, for a while.
-    async fn drain_background(&mut self, under_way: &mut UnderWay, end: RunEnd) {
+    async fn drain_background(&mut self, beside: &mut Beside, end: RunEnd) {
         while let Ok(work) = self.background.try_recv() {
-            under_way.background.push(work);
+            beside.background.push(work);
         }
         let platform = self.shared.client.platform().clone();
         let patience = |stopped: bool| match stopped {
             true => limits::OUTPUT_AFTER_STOP,
             false => limits::OUTPUT_AFTER_END,
         };
-        let forced = under_way.stopped == Some(StopMode::Force) || end == RunEnd::Stopped;
+        let forced = beside.stopped == Some(StopMode::Force) || end == RunEnd::Stopped;
         let mut patience_left = patience(forced);
         let mut last_end = platform.monotonic();
         let mut time_is_up: LocalBoxFuture<'static, ()> =
             Box::pin(sleep(platform.clone(), patience_left));
-        while !under_way.background.is_empty() {
+        while !beside.background.is_empty() {
             tokio::select! {
                 biased;
-                () = under_way.background.select_next_some() => last_end = platform.monotonic(),
-                _ = under_way.stop.select_next_some(), if !under_way.stop.is_empty() => {
+                () = beside.background.select_next_some() => last_end = platform.monotonic(),
+                _ = beside.stop.select_next_some(), if !beside.stop.is_empty() => {
                     patience_left = patience(true);
                     time_is_up = Box::pin(sleep(platform.clone(), patience_left));
                 }
@@ -408,34 +327,118 @@ impl<P: Platform, S: RunStore> Controller<P, S> {
     }
 
     fn final_statuses(&self) -> Vec<(String, FinalStatus)> {
-        let graph = self.machine.graph();
+        let machine = self.runner.machine();
         let status = |step| {
-            Some((
-                graph.name(step).to_owned(),
-                self.machine.final_status(step)?,
-            ))
+            let name = machine.graph().name(step).to_owned();
+            Some((name, machine.final_status(step)?))
         };
-        graph.steps().filter_map(status).collect()
+        machine.graph().steps().filter_map(status).collect()
+    }
+
+    fn standings(&self) -> Driven {
+        let machine = self.runner.machine();
+        let steps = machine.graph().steps();
+        let standing = |step| {
+            let name = machine.graph().name(step).to_owned();
+            (name, machine.standing(step))
+        };
+        let surviving = |step| {
+            let (_, report) = self.runner.last_report(step)?;
+            let name = machine.graph().name(step).to_owned();
+            Some((name, report.surviving.clone()?))
+        };
+        Driven {
+            surviving: machine.graph().steps().filter_map(surviving).collect(),
+            steps: steps.map(standing).collect(),
+        }
     }
 }
 
-/// Everything that is being waited for.
+/// What came of a run.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Driven {
+    /// Where each step stands, in the order of declaration.
+    pub steps: Vec<(String, Standing)>,
+    /// Steps whose sandboxes were to be ended and may still run, and why.
+    pub surviving: Vec<(String, CallError)>,
+}
+
+impl<P: Platform, S: RunStore> Work for Steps<P, S> {
+    type Report = Report;
+
+    fn attempt(&self, attempting: Attempting) -> LocalBoxFuture<'static, Report> {
+        let Some(prepared) = self.steps.get(attempting.step.get()) else {
+            return Box::pin(ready(Report::failed("there is no such step")));
+        };
+        let attempt = Attempt {
+            shared: Rc::clone(&self.shared),
+            workspace: Rc::clone(&prepared.workspace),
+            step: Rc::clone(&prepared.plan),
+            number: attempting.number,
+            cut: attempting.cut,
+            starting: attempting.starting,
+        };
+        Box::pin(attempt.live())
+    }
+
+    fn end(&self, report: &Report) -> AttemptEnd {
+        report.end
+    }
+
+    fn pause(&self, duration: Duration) -> LocalBoxFuture<'static, ()> {
+        Box::pin(sleep(self.shared.client.platform().clone(), duration))
+    }
+
+    /// Makes the end of an attempt or of a step known: to the store and to the
+    /// host.
+    fn ended(
+        &self,
+        step: StepIndex,
+        status: FinalStatus,
+        report: Option<&(u32, Report)>,
+        retry_in: Option<Duration>,
+    ) {
+        let Some(prepared) = self.steps.get(step.get()) else {
+            return;
+        };
+        let (attempt, report) = match report {
+            Some((attempt, report)) => (*attempt, Some(report)),
+            None => (0, None),
+        };
+        let exit_code = report.and_then(|report| report.exit_code);
+        let reason = report.and_then(|report| report.reason.clone());
+        let name = &prepared.plan.name;
+        self.shared.journal.note(Change::Step {
+            step: name.to_string(),
+            attempt,
+            status: match retry_in {
+                Some(_) => StepStatus::Pending,
+                None => StepStatus::Final(status),
+            },
+            exit_code,
+            reason: reason.clone(),
+        });
+        self.shared.events.send(Event::StepFinished(StepFinished {
+            step: Rc::clone(name),
+            attempt,
+            status,
+            exit_code,
+            reason,
+            retry_in: retry_in.map(|pause| pause.as_secs_f64()),
+        }));
+    }
+}
+
+/// What is being waited for beside the steps.
 #[derive(Default)]
-struct UnderWay {
-    attempts: FuturesUnordered<LocalBoxFuture<'static, (StepIndex, u32, Report)>>,
-    pauses: FuturesUnordered<LocalBoxFuture<'static, StepIndex>>,
+struct Beside {
     background: FuturesUnordered<LocalBoxFuture<'static, ()>>,
     /// None or one.
     stop: FuturesUnordered<LocalBoxFuture<'static, Result<StopMode, StoreError>>>,
     stopped: Option<StopMode>,
-    /// Whether steps have been told to end.
-    is_cutting: bool,
-    cuts: HashMap<StepIndex, watch::Sender<bool>>,
-    /// The last attempt of each step that has ended one.
-    reports: HashMap<StepIndex, (u32, Report)>,
 }
 
-impl UnderWay {
+impl Beside {
     fn listen_for_stop<S: RunStore>(&mut self, store: &S, run: &str, known: Option<StopMode>) {
         let store = store.clone();
         let run = run.to_owned();

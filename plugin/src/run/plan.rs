@@ -13,7 +13,7 @@ use crate::names;
 use crate::registry;
 use crate::resources::cpu::MilliCpu;
 use crate::resources::gpu::{self, Choice};
-use crate::resources::memory::Memory;
+use crate::resources::memory::{Measure, Memory, MemoryError};
 use crate::text::non_blank;
 use std::num::NonZeroU32;
 use std::rc::Rc;
@@ -188,16 +188,18 @@ impl PlannedStep {
                 MilliCpu::default()
             }
         };
-        let memory = step
-            .memory
-            .as_deref()
-            .map(|text| Memory::parse(text)?.megabytes());
-        let memory = memory.unwrap_or(Ok(0)).unwrap_or_else(|error| {
-            let kind = "string_pattern_mismatch";
-            faults.push(FieldFault::new(["resources", "memory"], kind, error));
-            0
-        });
-        let settings = OrchestratorSettings::parse(&step.settings)
+        let settings = OrchestratorSettings::parse(&step.settings);
+        let measure = match &settings {
+            Ok(settings) => settings.measure,
+            Err(_) => Measure::default(),
+        };
+        let memory =
+            memory(step.memory.as_deref(), measure, &mut warnings).unwrap_or_else(|error| {
+                let place = ["resources", "memory"];
+                faults.push(FieldFault::new(place, error.kind(), error));
+                0
+            });
+        let settings = settings
             .map_err(|list| faults.extend(list.into_iter().map(|fault| fault.below(["settings"]))))
             .ok();
         let gpu = settings.as_ref().and_then(|settings| {
@@ -243,6 +245,21 @@ impl PlannedStep {
         };
         Ok((step, warnings))
     }
+}
+
+/// The number for the request; 0 leaves it to Modal.
+fn memory(
+    text: Option<&str>,
+    measure: Measure,
+    warnings: &mut Vec<String>,
+) -> Result<u32, MemoryError> {
+    let Some(text) = text else {
+        return Ok(0);
+    };
+    let amount = Memory::parse(text)?;
+    let number = amount.request(measure)?;
+    warnings.extend(measure.warning(text, amount));
+    Ok(number)
 }
 
 fn graph_fault(error: &GraphError) -> FieldFault {

@@ -25,7 +25,7 @@ struct Ramp {
 impl Ramp {
     fn new() -> Self {
         Self {
-            most: limits::STARTING_AT_ONCE,
+            most: limits::STARTING_AT_ONCE.get(),
             successes: 0,
             settled_at: Duration::ZERO,
             not_before: Duration::ZERO,
@@ -39,7 +39,7 @@ impl Ramp {
         if self.successes >= self.most {
             self.successes = 0;
             let more = (self.most / 8).max(1);
-            self.most = (self.most + more).min(limits::STARTING_AT_ONCE);
+            self.most = (self.most + more).min(limits::STARTING_AT_ONCE.get());
         }
     }
 
@@ -143,12 +143,13 @@ impl Drop for Place<'_> {
 #[cfg(test)]
 mod tests {
     use super::{Ramp, Starting};
-    use crate::limits::{STARTING_AT_LEAST, STARTING_AT_ONCE};
+    use crate::limits::{self, STARTING_AT_LEAST};
     use crate::testing::Fake;
     use futures::FutureExt as _;
     use std::time::Duration;
 
     const SECOND: Duration = Duration::from_secs(1);
+    const MOST: usize = limits::STARTING_AT_ONCE.get();
 
     #[test]
     fn one_burst_of_refusals_halves_it_once() {
@@ -156,10 +157,10 @@ mod tests {
         for _ in 0..500 {
             ramp.throttled(SECOND, SECOND / 2);
         }
-        assert_eq!(ramp.most, STARTING_AT_ONCE / 2);
+        assert_eq!(ramp.most, MOST / 2);
         assert_eq!(ramp.not_before, SECOND + SECOND / 2);
         ramp.throttled(3 * SECOND, Duration::ZERO);
-        assert_eq!(ramp.most, STARTING_AT_ONCE / 4);
+        assert_eq!(ramp.most, MOST / 4);
         for round in 4..100 {
             ramp.throttled(round * SECOND, Duration::ZERO);
         }
@@ -173,13 +174,13 @@ mod tests {
             ramp.throttled(round * SECOND, Duration::ZERO);
         }
         let mut successes = 0;
-        while ramp.most < STARTING_AT_ONCE {
+        while ramp.most < MOST {
             ramp.succeeded();
             successes += 1;
             assert!(successes < 20_000, "{}", ramp.most);
         }
         (0..10_000).for_each(|_| ramp.succeeded());
-        assert_eq!(ramp.most, STARTING_AT_ONCE);
+        assert_eq!(ramp.most, MOST);
     }
 
     /// How many places are free.
@@ -196,17 +197,17 @@ mod tests {
         let fake = Fake::replying([]);
         let starting = Starting::default();
         let taken = || starting.place(&fake).now_or_never().unwrap();
-        let held: Vec<_> = (0..STARTING_AT_ONCE - 10).map(|_| taken()).collect();
+        let held: Vec<_> = (0..MOST - 10).map(|_| taken()).collect();
         starting.throttled(SECOND, None);
         assert_eq!(free(&starting, &fake), 0);
         drop(held);
-        assert_eq!(free(&starting, &fake), STARTING_AT_ONCE / 2);
-        let held: Vec<_> = (0..STARTING_AT_ONCE / 2).map(|_| taken()).collect();
+        assert_eq!(free(&starting, &fake), MOST / 2);
+        let held: Vec<_> = (0..MOST / 2).map(|_| taken()).collect();
         starting.throttled(5 * SECOND, None);
-        (0..STARTING_AT_ONCE).for_each(|_| starting.succeeded());
+        (0..MOST).for_each(|_| starting.succeeded());
         drop(held);
         let most = starting.ramp.borrow().most;
-        assert!(STARTING_AT_ONCE / 4 < most && most < STARTING_AT_ONCE / 2);
+        assert!(MOST / 4 < most && most < MOST / 2);
         assert_eq!(free(&starting, &fake), most);
         assert_eq!(free(&starting, &fake), most);
     }

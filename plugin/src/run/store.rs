@@ -23,6 +23,56 @@ pub trait RunStore: Clone + 'static {
         run: &str,
         known: Option<StopMode>,
     ) -> impl Future<Output = Result<StopMode, StoreError>>;
+
+    /// Looks for an earlier result that stands for a step, and records that it
+    /// does. A store that keeps no results has none.
+    ///
+    /// An error is why the step fails.
+    fn cached(&self, _run: &str, _step: &str) -> impl Future<Output = Result<bool, String>> {
+        async { Ok(false) }
+    }
+
+    /// A step failed as far as can be seen from outside. Whether the step itself
+    /// has recorded a success nevertheless; a store that steps do not write to
+    /// knows nothing of the kind.
+    ///
+    /// An error is why that cannot be said; the step has failed then.
+    fn succeeded_nevertheless(
+        &self,
+        _run: &str,
+        _step: &str,
+        _failure: Failure,
+    ) -> impl Future<Output = Result<bool, String>> {
+        async { Ok(false) }
+    }
+
+    /// Tells a step where it runs, where that takes a record which the step makes
+    /// itself. False as long as it has not been told; it is tried again then.
+    fn tell_step(
+        &self,
+        _run: &str,
+        _step: &str,
+        _values: &serde_json::Map<String, serde_json::Value>,
+    ) -> impl Future<Output = bool> {
+        async { true }
+    }
+
+    /// Whether steps record their own ends, so that nobody has to watch them to
+    /// the end of a graceful stop.
+    fn steps_report_themselves(&self) -> bool {
+        false
+    }
+}
+
+/// How a step failed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Failure {
+    /// It has no sandbox: it could not be started.
+    Start,
+    /// Its sandbox ended with a failure.
+    Sandbox,
+    /// Nothing was heard of its sandbox for too long.
+    Silence,
 }
 
 /// The right to change a run.

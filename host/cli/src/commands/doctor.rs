@@ -7,6 +7,12 @@ use flavor_host::credentials::modal::Surroundings;
 
 pub(crate) async fn doctor() -> Result<Exit, Failure> {
     let plugin = plugin::load().await?;
+    let flavors: Vec<&str> = plugin
+        .flavors()
+        .await?
+        .iter()
+        .map(super::flavors::kind)
+        .collect();
     let credentials = match Surroundings::of_process().token_pair() {
         Ok((_, source)) => source.to_string(),
         Err(error) => error.to_string(),
@@ -22,6 +28,10 @@ pub(crate) async fn doctor() -> Result<Exit, Failure> {
         row(
             "plugin",
             format!("modal-flavor, built in, sha256:{}", plugin.digest()),
+        ),
+        row(
+            "world",
+            format!("{} ({})", flavor_host::contract::WORLD, flavors.join(", ")),
         ),
         row(
             "default target",

@@ -4,21 +4,23 @@ use crate::args::FlavorsArgs;
 use crate::exit::{Exit, Failure};
 use crate::{plugin, terminal};
 use flavor_host::contract::{Flavor, FlavorKind};
-use serde_json::json;
+use serde_json::{Map, Value};
 
 pub(crate) async fn flavors(args: FlavorsArgs) -> Result<Exit, Failure> {
-    let flavors = plugin::load().await?.flavors().await?;
+    let plugin = plugin::load().await?;
+    let flavors = plugin.flavors().await?;
     if args.json {
+        let integration = plugin.integration().await?;
         for flavor in &flavors {
-            let object = json!({
-                "type": kind(flavor),
-                "name": flavor.name,
-                "display_name": flavor.display_name,
-                "docs_url": flavor.docs_url,
-                "sdk_docs_url": flavor.sdk_docs_url,
-                "logo_url": flavor.logo_url,
-            });
-            terminal::say(&object.to_string());
+            let registration =
+                plugin.registration(flavor.kind, Some(integration.name.clone()), false);
+            let mut object = document(&registration.await?)?;
+            object.insert(
+                "settings_schema".to_owned(),
+                document(&flavor.settings_schema)?.into(),
+            );
+            object.insert("facts".to_owned(), document(&flavor.facts)?.into());
+            terminal::say(&Value::Object(object).to_string());
         }
         return Ok(Exit::Done);
     }
@@ -37,10 +39,21 @@ pub(crate) async fn flavors(args: FlavorsArgs) -> Result<Exit, Failure> {
     Ok(Exit::Done)
 }
 
-fn kind(flavor: &Flavor) -> &'static str {
+/// ZenML's name of what a flavor is for.
+pub(crate) fn kind(flavor: &Flavor) -> &'static str {
     match flavor.kind {
         FlavorKind::Orchestrator => "orchestrator",
         FlavorKind::StepOperator => "step_operator",
         FlavorKind::Sandbox => "sandbox",
     }
+}
+
+/// A document of the plugin.
+pub(crate) fn document(text: &str) -> Result<Map<String, Value>, Failure> {
+    serde_json::from_str(text).map_err(|error| {
+        Failure::new(
+            Exit::Failed,
+            format!("the plugin's catalog is no JSON: {error}"),
+        )
+    })
 }

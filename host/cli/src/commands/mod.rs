@@ -1,11 +1,13 @@
 //! One module per command.
 
+pub(crate) mod config;
 pub(crate) mod doctor;
 pub(crate) mod flavors;
 pub(crate) mod logs;
 pub(crate) mod modal_local;
 pub(crate) mod run;
 pub(crate) mod runs;
+pub(crate) mod schema;
 pub(crate) mod status;
 pub(crate) mod stop;
 pub(crate) mod validate;

@@ -5,12 +5,14 @@
 //! with it.
 
 mod map;
+mod object;
 mod pipeline;
 mod place;
 mod scalar;
 
 use std::fmt;
 
+pub(crate) use self::object::object;
 use self::place::{Path, Place};
 use crate::node::{Node, Value};
 use crate::pipeline::PipelineFile;

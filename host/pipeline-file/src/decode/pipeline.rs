@@ -235,6 +235,7 @@ impl Decoder<'_> {
             };
             let value = match &place.node.value {
                 _ if key == "timeout" => self.integer(place, i64::MIN..=i64::MAX).map(Json::from),
+                _ if key == "exact_memory" => self.boolean(place).map(Json::from),
                 Value::Null => Some(Json::Null),
                 _ => self.text(place, "a text or null").map(Json::from),
             };

@@ -51,7 +51,7 @@ fn the_documented_file_is_one() {
         .collect();
     let pipeline = parse("p.yaml", &documented);
     assert_eq!(pipeline.steps.len(), 2);
-    assert_eq!(pipeline.settings.as_json().len(), 4);
+    assert_eq!(pipeline.settings.as_json().len(), 5);
 }
 
 #[test]

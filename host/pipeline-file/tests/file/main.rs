@@ -6,6 +6,7 @@ mod bad;
 mod good;
 #[cfg(test)]
 mod large;
+mod object;
 #[cfg(test)]
 mod properties;
 #[cfg(test)]

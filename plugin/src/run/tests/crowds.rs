@@ -60,7 +60,7 @@ fn a_run_waits_while_nobody_takes_its_events() {
         let waits = tokio::time::timeout(MINUTE, &mut drive).await;
         assert!(waits.is_err(), "it went on");
         let created = fake.sent_to("SandboxCreateV2").len();
-        let most = limits::EVENTS_WAITING + limits::STARTING_AT_ONCE;
+        let most = limits::EVENTS_WAITING + limits::STARTING_AT_ONCE.get();
         assert!(created <= most, "{created}");
         tokio::join!(drive, read(queue)).1
     });
