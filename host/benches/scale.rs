@@ -6,9 +6,14 @@
 //!
 //! - `makespan`: 1,000 steps of 5 s, 30 ms on every call, 0.3 s more on every
 //!   create
-//! - `cpu`: CPU and memory for 10,000 and 20,000 steps that end at once
+//! - `cpu`: CPU and memory for 10,000 and 20,000 steps that end at once;
+//!   `cpu-once` for the first of them
 //! - `watching`: calls per running step and second, and how soon an end is
 //!   noticed, at 50, 1,000 and 10,000 running steps
+//!
+//! `cargo bench --bench scale -- at URL` runs 1,000 steps on a server that was
+//! started by hand, such as `tests/foreign/server.py`, whose script says how long
+//! sandboxes live.
 
 use flavor_host::contract::{Event, ExecutionMode, Pipeline, Resources, Retry, RunStatus, Step};
 use flavor_host::credentials::Secret;
@@ -38,6 +43,11 @@ fn main() {
     runtime.block_on(async {
         let host = Host::new().unwrap();
         let plugin = host.load(default_plugin::COMPONENT).await.unwrap();
+        if let [at, url] = wanted.as_slice()
+            && at == "at"
+        {
+            return against(&plugin, url).await;
+        }
         if wants("makespan") {
             makespan(&plugin).await;
         }
@@ -78,6 +88,19 @@ async fn makespan(plugin: &Plugin) {
             outcome.calls(),
         );
     }
+}
+
+/// A thousand steps on a server that somebody else has started.
+async fn against(plugin: &Plugin, url: &str) {
+    let seen = watch(plugin, url, pipeline(1000, |_| "5".into())).await;
+    println!(
+        "1000 steps at {url}: {:.2} s, last start after {:.2} s, last end noticed after {:.2} s; \
+         CPU {:.2} s",
+        seen.elapsed.as_secs_f64(),
+        seen.starts.last().unwrap().as_secs_f64(),
+        seen.last_end().as_secs_f64(),
+        seen.cpu.as_secs_f64(),
+    );
 }
 
 async fn cpu(plugin: &Plugin, sizes: &[usize]) {
@@ -157,24 +180,67 @@ impl Outcome {
     }
 }
 
+/// A run against the scripted server.
 async fn run(plugin: &Plugin, script: Script, pipeline: Pipeline) -> Outcome {
     let server = Server::start(script).unwrap();
+    let steps = pipeline.steps.len();
+    let seen = watch(plugin, server.url(), pipeline).await;
+    assert_eq!(server.running(), 0);
+    assert_eq!(seen.said, steps * SAYS.len(), "output was lost");
+    let reactions = server.ended().into_iter().map(|(name, ended)| {
+        let known = seen.ends.get(&name).copied().unwrap();
+        known.saturating_duration_since(ended.at)
+    });
+    Outcome {
+        elapsed: seen.elapsed,
+        cpu: seen.cpu - server.cpu().unwrap(),
+        counts: server.counts(),
+        first_start: *seen.starts.first().unwrap(),
+        last_start: *seen.starts.last().unwrap(),
+        last_end: seen.last_end(),
+        reactions: reactions.collect(),
+    }
+}
+
+/// What is seen of a run from here.
+struct Seen {
+    started: Instant,
+    elapsed: Duration,
+    /// Of the whole process.
+    cpu: Duration,
+    starts: Vec<Duration>,
+    /// When the end of each sandbox was known.
+    ends: HashMap<String, Instant>,
+    /// Bytes of output.
+    said: usize,
+}
+
+impl Seen {
+    fn last_end(&self) -> Duration {
+        let last = self.ends.values().max().unwrap();
+        last.duration_since(self.started)
+    }
+}
+
+/// A run, kept and recorded as `flavor run` does it.
+async fn watch(plugin: &Plugin, url: &str, pipeline: Pipeline) -> Seen {
     let directory = tempfile::tempdir().unwrap();
     let state = StateDir::open(directory.path(), false).unwrap();
     let limits = plugin.host().limits();
     let run_dir = state.run_dir(&pipeline.run_id).unwrap();
     let outputs = run_dir.outputs().unwrap();
     let mut outputs = outputs.writer(limits.step_output_bytes, limits.run_output_bytes);
-    let credentials = TokenPair::new("ak-1", Secret::new("as-1")).unwrap();
-    let target = Target::new(server.url(), credentials).unwrap();
-    let steps = pipeline.steps.len();
+    let variable = |name, default: &str| std::env::var(name).unwrap_or_else(|_| default.to_owned());
+    let id = variable("MODAL_TOKEN_ID", "ak-1");
+    let secret = Secret::new(variable("MODAL_TOKEN_SECRET", "as-1"));
+    let target = Target::new(url, TokenPair::new(id, secret).unwrap()).unwrap();
     let request = RunRequest::new(pipeline, target, Arc::new(state.store().clone()));
 
     let cpu_before = process_cpu();
     let started = Instant::now();
     let mut run = plugin.run(request).await.unwrap();
-    let mut starts = Vec::with_capacity(steps);
-    let mut ends = HashMap::with_capacity(steps);
+    let mut starts = Vec::new();
+    let mut ends = HashMap::new();
     let mut said = 0;
     while let Some(event) = run.next().await {
         outputs.record(&event).unwrap();
@@ -188,23 +254,14 @@ async fn run(plugin: &Plugin, script: Script, pipeline: Pipeline) -> Outcome {
         }
     }
     let finished = run.finish().await.unwrap();
-    let elapsed = started.elapsed();
-    let cpu = process_cpu() - cpu_before - server.cpu().unwrap();
     assert_eq!(finished.status, RunStatus::Completed);
-    assert_eq!(server.running(), 0);
-    assert_eq!(said, steps * SAYS.len(), "output was lost");
-    let reactions = server.ended().into_iter().map(|(name, ended)| {
-        let known = ends.get(&name).copied().unwrap();
-        known.saturating_duration_since(ended.at)
-    });
-    Outcome {
-        elapsed,
-        cpu,
-        counts: server.counts(),
-        first_start: *starts.first().unwrap(),
-        last_start: *starts.last().unwrap(),
-        last_end: ends.values().max().unwrap().duration_since(started),
-        reactions: reactions.collect(),
+    Seen {
+        started,
+        elapsed: started.elapsed(),
+        cpu: process_cpu() - cpu_before,
+        starts,
+        ends,
+        said,
     }
 }
 

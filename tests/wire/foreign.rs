@@ -104,12 +104,15 @@ impl Foreign {
         self.ask("counts", json!({}))[rpc].as_u64().unwrap_or(0)
     }
 
+    /// Requests so far, by method.
+    pub(crate) fn counts(&self) -> BTreeMap<String, f64> {
+        serde_json::from_value(self.ask("counts", json!({}))).expect("numbers by method")
+    }
+
     /// The share of all requests so far that met a fault.
     pub(crate) fn failure_rate(&self) -> f64 {
-        let counts = self.ask("counts", json!({}));
-        let counts = counts.as_object().unwrap().values();
-        let requests: f64 = counts.filter_map(Value::as_f64).sum();
-        self.ask("failures", json!({})).as_f64().unwrap() / requests
+        let failures = self.ask("failures", json!({})).as_f64().unwrap();
+        failures / self.counts().values().sum::<f64>()
     }
 
     /// How many requests for a method were under way at most at one time.

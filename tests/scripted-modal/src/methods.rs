@@ -38,6 +38,7 @@ pub(crate) struct World {
 pub(crate) struct State {
     pub(crate) sandboxes: Sandboxes,
     pub(crate) counts: Counts,
+    pub(crate) connections: usize,
     bucket: Option<Bucket>,
     calls: u64,
 }
@@ -48,6 +49,7 @@ impl World {
             state: Mutex::new(State {
                 sandboxes: Sandboxes::default(),
                 counts: Counts::default(),
+                connections: 0,
                 bucket: script.throttle.map(Bucket::new),
                 calls: 0,
             }),

@@ -76,6 +76,11 @@ impl Server {
         self.world.state().counts.clone()
     }
 
+    /// How many connections were opened so far.
+    pub fn connections(&self) -> usize {
+        self.world.state().connections
+    }
+
     /// How many sandboxes were created so far.
     pub fn created(&self) -> usize {
         self.world.state().sandboxes.all().len()
@@ -123,6 +128,7 @@ async fn serve(listener: StdListener, world: Arc<World>) -> io::Result<()> {
     loop {
         let (socket, _) = listener.accept().await?;
         socket.set_nodelay(true)?;
+        world.state().connections += 1;
         let streams = world.script.streams;
         let world = Arc::clone(&world);
         let service = service_fn(move |request| Arc::clone(&world).answer(request));

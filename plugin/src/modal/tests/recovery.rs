@@ -43,7 +43,7 @@ fn listing(ids: &[&str]) -> Reply {
 }
 
 fn create(fake: &Fake, spec: &SandboxSpec) -> Result<SandboxHandle, CreateError> {
-    fake.block_on(client(fake).create_sandbox(spec, "k"))
+    fake.block_on(client(fake).create_sandbox(spec, "k", None))
 }
 
 const LOST: (Code, &str) = (Code::Unavailable, "lost");
