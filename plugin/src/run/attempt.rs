@@ -19,7 +19,7 @@ use crate::modal::sandbox::{SandboxHandle, SandboxSpec};
 use crate::names::{self, tag};
 use crate::platform::Platform;
 use std::rc::Rc;
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, watch};
 
 /// How an attempt ended.
 #[derive(Debug, Clone, PartialEq)]

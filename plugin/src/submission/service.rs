@@ -2,6 +2,7 @@
 
 use crate::environment::SplitEnvironment;
 use crate::modal::image::{ImageError, Images, RegistryLogin};
+use crate::modal::recovery::CreateError;
 use crate::modal::sandbox::{SandboxHandle, SandboxSpec};
 use crate::modal::{CallError, Client};
 use crate::platform::Platform;
@@ -93,6 +94,9 @@ pub enum ServiceError {
     /// A call failed.
     #[error(transparent)]
     Call(#[from] CallError),
+    /// There is no sandbox, as far as can be known.
+    #[error(transparent)]
+    Create(#[from] CreateError),
     /// The image cannot be used.
     #[error(transparent)]
     Image(#[from] ImageError),
@@ -183,7 +187,7 @@ impl<P: Platform> Service for ModalService<P> {
             tags: self.tags.clone(),
         };
         let key = self.client.new_idempotency_key();
-        Ok(self.client.create_sandbox(&spec, &key).await?)
+        Ok(self.client.create_sandbox(&spec, &key, None).await?)
     }
 
     fn id(&self, sandbox: &SandboxHandle) -> String {
