@@ -149,7 +149,7 @@ impl run_store::HostWithStore<GuestState> for Contract {
         run: String,
         step: String,
     ) -> Result<bool, StoreError> {
-        store_of(accessor)?.cached(&run, &step).await
+        run_of(accessor)?.cached(&run, &step).await
     }
 
     async fn wait_for_stop(

@@ -53,6 +53,8 @@ fn flavor(name: &str) -> Flavor {
         sdk_docs_url: String::new(),
         logo_url: String::new(),
         config_schema: "{}".to_owned(),
+        settings_schema: "{}".to_owned(),
+        facts: "{}".to_owned(),
         connector: None,
     }
 }

@@ -18,8 +18,18 @@ impl catalog::Guest for Hostile {
         mode::flavors().await
     }
 
-    async fn requirements() -> Vec<String> {
-        Vec::new()
+    async fn integration() -> catalog::IntegrationFacts {
+        catalog::IntegrationFacts {
+            name: String::new(),
+            requirements: Vec::new(),
+            uninstall_requirements: Vec::new(),
+            system_packages: Vec::new(),
+            flavor_classes: Vec::new(),
+        }
+    }
+
+    async fn registration(_: FlavorKind, _: Option<String>, _: bool) -> Result<String, Error> {
+        unsupported()
     }
 }
 
