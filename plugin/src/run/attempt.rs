@@ -248,13 +248,20 @@ impl<P: Platform, S: RunStore> Attempt<P, S> {
     async fn terminate(&self, sandbox: &SandboxHandle) {
         let patience = limits::TERMINATE_PATIENCE;
         let client = &self.shared.client;
-        let ended = client
-            .within(
-                patience,
-                "SandboxTerminate",
-                client.terminate_sandbox(sandbox, patience),
-            )
-            .await;
+        let hurried = async {
+            self.shared.hurry().await;
+            client.platform().sleep(limits::TERMINATE_IN_A_HURRY).await;
+        };
+        let terminating = client.within(
+            patience,
+            "SandboxTerminate",
+            client.terminate_sandbox(sandbox, patience),
+        );
+        let ended = tokio::select! {
+            biased;
+            ended = terminating => ended.map_err(|error| error.to_string()),
+            () = hurried => Err(format!("no answer within {:?}", limits::TERMINATE_IN_A_HURRY)),
+        };
         if let Err(error) = ended {
             self.shared.events.send(Event::Warning {
                 step: Some(Rc::clone(&self.step.name)),

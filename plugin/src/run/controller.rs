@@ -44,10 +44,18 @@ pub struct Shared<P, S> {
     pub outputs: Semaphore,
     /// Outputs of ended sandboxes that may be read besides.
     pub late_outputs: Semaphore,
+    /// Becomes true when a forced stop is asked for.
+    hurry: watch::Sender<bool>,
     background: mpsc::UnboundedSender<LocalBoxFuture<'static, ()>>,
 }
 
 impl<P: Platform, S: RunStore> Shared<P, S> {
+    /// Returns once a forced stop has been asked for.
+    pub async fn hurry(&self) {
+        // The sender is ours and lives as long as this.
+        let _ = self.hurry.subscribe().wait_for(|hurry| *hurry).await;
+    }
+
     /// Goes on with something beside the steps, until the run ends.
     pub fn in_background(&self, work: impl Future<Output = ()> + 'static) {
         let _ = self.background.send(Box::pin(work));
@@ -159,6 +167,7 @@ impl<P: Platform, S: RunStore> Controller<P, S> {
             starting: Rc::default(),
             outputs: Semaphore::new(limits::OUTPUTS_AT_ONCE),
             late_outputs: Semaphore::new(limits::LATE_OUTPUTS_AT_ONCE),
+            hurry: watch::channel(false).0,
             background: sender,
         });
         Ok(Self {
@@ -226,6 +235,7 @@ impl<P: Platform, S: RunStore> Controller<P, S> {
                                 under_way.listen_for_stop(&self.store, &shared.run_id, Some(mode));
                             }
                             under_way.stopped = Some(mode);
+                            shared.hurry.send_replace(mode == StopMode::Force);
                             Input::Stop(mode)
                         }
                         Err(failure) => abort(&mut error, failure.into()),
