@@ -15,6 +15,17 @@
 //! started by hand, such as `tests/foreign/server.py`, whose script says how long
 //! sandboxes live.
 
+#![allow(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::print_stdout,
+    clippy::unwrap_used,
+    missing_docs,
+    reason = "a benchmark: it prints its results, and a failure ends it"
+)]
+
 use flavor_host::contract::{Event, ExecutionMode, Pipeline, Resources, Retry, RunStatus, Step};
 use flavor_host::credentials::Secret;
 use flavor_host::credentials::modal::TokenPair;

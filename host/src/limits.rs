@@ -41,9 +41,10 @@ pub struct Limits {
     pub handles: usize,
     /// Host resources that an instance holds at one time.
     ///
-    /// Default 8,192: a request under way takes about five. With header fields
-    /// in all of them ([`Self::header_bytes`]) they take 512 MiB, as much as a
-    /// linear memory.
+    /// Default 32,768: a request under way takes about five, and a wide pipeline
+    /// has some thousand under way. With header fields in all of them
+    /// ([`Self::header_bytes`]) they take 2 GiB, which is the most that a guest can
+    /// make the host hold.
     pub resources: usize,
     /// What one call from the guest may make the host copy, in bytes, and what
     /// may be on its way to the run store at one time.
@@ -117,7 +118,7 @@ impl Default for Limits {
             tables: 16,
             instances: 64,
             handles: 65_536,
-            resources: 8_192,
+            resources: 32_768,
             call_bytes: 64 * MIB,
             random_bytes: 64 * 1024,
             header_bytes: 64 * KIB,

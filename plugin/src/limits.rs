@@ -99,9 +99,13 @@ pub const STATUS_PATIENCE: Duration = Duration::from_secs(900);
 pub const PATIENT_PAUSE: (Duration, Duration) =
     (Duration::from_millis(250), Duration::from_secs(10));
 
-/// How long ending a sandbox is tried. A run that is stopped has to end within
+/// How long ending a sandbox is tried: what is left running costs money, so as
+/// long as creating one.
+pub const TERMINATE_PATIENCE: Duration = CREATE_PATIENCE;
+
+/// The same once a forced stop has been asked for: such a run has to end within
 /// 10 s.
-pub const TERMINATE_PATIENCE: Duration = Duration::from_secs(8);
+pub const TERMINATE_IN_A_HURRY: Duration = Duration::from_secs(8);
 
 /// Longest pause between two attempts at a step.
 pub const STEP_RETRY_PAUSE_LONGEST: Duration = Duration::from_secs(86_400);

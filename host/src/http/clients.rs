@@ -17,8 +17,11 @@ use std::sync::{Arc, Mutex, PoisonError, RwLock};
 #[derive(Debug)]
 pub(crate) struct Clients {
     gatekeeper: Arc<Gatekeeper>,
-    by_lane: Mutex<HashMap<(Option<Label>, Scheme), Arc<Lane>>>,
+    by_lane: Mutex<HashMap<LaneKey, Arc<Lane>>>,
 }
+
+/// Connections with and without TLS are made by different clients.
+type LaneKey = (Option<Label>, Scheme);
 
 /// The clients of one lane.
 #[derive(Debug, Default)]

@@ -17,7 +17,7 @@ use crate::modal::recovery::CreateError;
 use crate::modal::result::Ending;
 use crate::modal::sandbox::{SandboxHandle, SandboxSpec};
 use crate::names::{self, tag};
-use crate::platform::Platform;
+use crate::platform::{Platform, TransportFault};
 use std::rc::Rc;
 use tokio::sync::{Semaphore, watch};
 
@@ -350,13 +350,25 @@ impl<P: Platform, S: RunStore> Attempt<P, S> {
     async fn terminate(&self, sandbox: &SandboxHandle) -> Result<(), CallError> {
         let patience = limits::TERMINATE_PATIENCE;
         let client = &self.shared.client;
-        client
-            .within(
-                patience,
-                "SandboxTerminate",
-                client.terminate_sandbox(sandbox, patience),
-            )
-            .await
+        let hurried = async {
+            self.shared.hurry().await;
+            client.platform().sleep(limits::TERMINATE_IN_A_HURRY).await;
+        };
+        let terminating = client.within(
+            patience,
+            "SandboxTerminate",
+            client.terminate_sandbox(sandbox, patience),
+        );
+        tokio::select! {
+            biased;
+            ended = terminating => ended,
+            () = hurried => Err(CallError::Transport {
+                operation: "SandboxTerminate",
+                fault: TransportFault::Broken {
+                    reason: format!("no answer within {:?}", limits::TERMINATE_IN_A_HURRY),
+                },
+            }),
+        }
     }
 
     fn warn_surviving(&self, sandbox: &SandboxHandle, error: &CallError) {

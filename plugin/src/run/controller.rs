@@ -47,10 +47,18 @@ pub struct Shared<P, S> {
     pub outputs: Semaphore,
     /// Outputs of ended sandboxes that may be read besides.
     pub late_outputs: Semaphore,
+    /// Becomes true when a forced stop is asked for.
+    hurry: watch::Sender<bool>,
     background: mpsc::UnboundedSender<LocalBoxFuture<'static, ()>>,
 }
 
 impl<P: Platform, S: RunStore> Shared<P, S> {
+    /// Returns once a forced stop has been asked for.
+    pub async fn hurry(&self) {
+        // The sender is ours and lives as long as this.
+        let _ = self.hurry.subscribe().wait_for(|hurry| *hurry).await;
+    }
+
     /// Goes on with something beside the steps, until the run ends.
     pub fn in_background(&self, work: impl Future<Output = ()> + 'static) {
         let _ = self.background.send(Box::pin(work));
@@ -164,6 +172,7 @@ impl<P: Platform, S: RunStore> Controller<P, S> {
             starting: Rc::default(),
             outputs: Semaphore::new(limits::OUTPUTS_AT_ONCE),
             late_outputs: Semaphore::new(limits::LATE_OUTPUTS_AT_ONCE),
+            hurry: watch::channel(false).0,
             background: sender,
         });
         let work = Steps {
@@ -265,6 +274,7 @@ impl<P: Platform, S: RunStore> Controller<P, S> {
     fn stop(&self, mode: StopMode, beside: &mut Beside) -> Input {
         let shared = &self.shared;
         beside.stopped = Some(mode);
+        shared.hurry.send_replace(mode == StopMode::Force);
         match mode {
             StopMode::Graceful if shared.store.steps_report_themselves() => Input::Leave,
             StopMode::Graceful => {

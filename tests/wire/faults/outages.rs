@@ -1,10 +1,10 @@
 //! A server that goes away, for a while or for good.
 
-use super::assert_nothing_runs;
+use super::{assert_nothing_runs, status};
 use crate::Test;
 use crate::flavor::{Order, Outcome, block_on, gpu_step, step};
 use crate::foreign::Foreign;
-use flavor_host::contract::{Error, StepStatus};
+use flavor_host::contract::{Error, ExecutionMode, RunStatus, StepStatus};
 use flavor_host::{Error as HostError, StartError};
 use serde_json::json;
 use std::time::{Duration, Instant};
@@ -13,6 +13,10 @@ pub(super) const TESTS: &[Test] = &[
     ("faults::away_for_a_minute", away_for_a_minute),
     ("faults::away_while_a_step_fails", away_while_a_step_fails),
     ("faults::away_from_the_start", away_from_the_start),
+    (
+        "faults::others_are_ended_through_an_outage",
+        others_are_ended_through_an_outage,
+    ),
 ];
 
 /// Sandboxes run on without us: one ends meanwhile, one much later, and one is
@@ -75,6 +79,28 @@ fn away_while_a_step_fails() {
     assert_eq!(statuses["good"], StepStatus::Completed);
     assert!(outcome.reason("bad").contains("exit code 3"));
     assert_eq!(server.sandboxes().len(), 2);
+    assert_nothing_runs(&server);
+}
+
+/// One step fails, and just when the others are to be ended for it the server
+/// cannot do so, for longer than a stop by hand would wait.
+fn others_are_ended_through_an_outage() {
+    let server = Foreign::start();
+    server.script("*", json!({"duration": 3600}));
+    server.script("bad", json!({"duration": 2.0, "status": 2, "exit_code": 3}));
+    let failures: Vec<u64> = (1..=9).collect();
+    for rpc in ["SandboxTerminate", "SandboxTerminateV2"] {
+        server.fault(status(rpc, "UNAVAILABLE", &failures));
+    }
+    let steps = vec![step("bad", &[]), step("long", &[]), gpu_step("longer", &[])];
+    let mut order = Order::new(steps);
+    order.pipeline.execution_mode = ExecutionMode::FailFast;
+    let outcome = block_on(order.run(&server));
+    assert_eq!(outcome.finished.status, RunStatus::Failed);
+    assert_eq!(outcome.warnings(), [""; 0]);
+    assert_eq!(server.count("SandboxTerminate"), 10);
+    assert_eq!(server.count("SandboxTerminateV2"), 10);
+    assert_eq!(server.sandboxes().len(), 3);
     assert_nothing_runs(&server);
 }
 

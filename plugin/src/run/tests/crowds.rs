@@ -82,7 +82,7 @@ fn a_stop_gets_through_although_nobody_takes_events() {
             .trim_end_matches(".0")
             .parse()
             .unwrap();
-        (number % 2 == 0).then_some(Reply::Silence)
+        number.is_multiple_of(2).then_some(Reply::Silence)
     });
     let store = Store::default();
     let events = fake.block_on(async {

@@ -2,7 +2,7 @@
 
 use super::{Store, ended, pipeline, run, run_with, server, step, waited_for};
 use crate::dag::machine::{ExecutionMode, FinalStatus, RunEnd};
-use crate::run::events::RunError;
+use crate::run::events::{Event, RunError};
 use crate::run::store::{Change, StoreError};
 use crate::testing::Reply;
 use tonic::Code;
@@ -42,6 +42,31 @@ fn a_step_that_is_given_up_has_its_sandbox_ended() {
     assert_eq!(outcome.status("a"), FinalStatus::Failed);
     assert!(outcome.reason("a").contains("no sandbox of that id"));
     assert_eq!(fake.sent_to("SandboxTerminateV2").len(), 1);
+}
+
+#[test]
+fn ending_the_others_is_tried_through_an_outage() {
+    let mut failures = 12;
+    let fake = server(move |sent| match sent.method.as_str() {
+        "SandboxTerminateV2" if failures > 0 => {
+            failures -= 1;
+            Some(Reply::failure(Code::Unavailable, "restarting"))
+        }
+        _ => match waited_for(sent)?.as_str() {
+            "sb-bad.0" => Some(ended(2, 3)),
+            _ => Some(Reply::Silence),
+        },
+    });
+    let steps = vec![step("bad", &[]), step("long", &[])];
+    let outcome = run(&fake, ExecutionMode::FailFast, steps);
+    assert_eq!(outcome.status("long"), FinalStatus::Cancelled);
+    assert_eq!(fake.sent_to("SandboxTerminateV2").len(), 13);
+    let is_warning = |event: &Event| matches!(event, Event::Warning { .. });
+    assert!(
+        !outcome.events.iter().any(is_warning),
+        "{:?}",
+        outcome.events
+    );
 }
 
 #[test]
