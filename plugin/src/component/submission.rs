@@ -11,6 +11,7 @@ use crate::config::class::Class;
 use crate::config::document::{Document, object};
 use crate::config::reference::KeptByHost;
 use crate::config::settings::effective;
+use crate::kept::Kept;
 use crate::metadata::Metadata;
 use crate::modal::channel::Endpoint;
 use crate::modal::image::{ImageError, RegistryLogin};
@@ -23,8 +24,28 @@ use crate::submission::{StepResources, SubmitError};
 use serde_json::{Map, Value};
 use std::convert::Infallible;
 
+/// A client, and the service and options that it is for.
+type KeptClient = (String, String, Client<Imports>);
+
+thread_local! {
+    /// The client of the last call: it has fetched a short-lived token, which the
+    /// next call to the same service can use.
+    static CLIENT: Kept<KeptClient> = Kept::default();
+}
+
 /// The client for a service.
 pub(super) fn client(service: &Service) -> Result<Client<Imports>, Error> {
+    let is_for =
+        |(url, options, _): &KeptClient| *url == service.url && *options == service.options;
+    let make = || -> Result<KeptClient, Error> {
+        let client = new_client(service)?;
+        Ok((service.url.clone(), service.options.clone(), client))
+    };
+    let (_, _, client) = CLIENT.with(|kept| kept.get(is_for, make))?;
+    Ok(client)
+}
+
+fn new_client(service: &Service) -> Result<Client<Imports>, Error> {
     let endpoint = Endpoint::parse(&service.url)
         .map_err(|message| invalid(vec![FieldFault::new(["service", "url"], "url", message)]))?;
     let options = ClientOptions::parse(&service.options)

@@ -11,6 +11,7 @@ use super::invalid;
 use super::submission::{HandedBack, UNKNOWN, client, login, metadata, resources, settings};
 use crate::catalog::Kind;
 use crate::config::FieldFault;
+use crate::config::reference::component_name;
 use crate::credentials::TokenPair;
 use crate::dag::machine::StopMode;
 use crate::names::{self, tag};
@@ -191,6 +192,10 @@ fn isolated(document: &str) -> Result<(String, StepRecord), Error> {
 pub(super) fn check_stack(components: Vec<wit::StackComponent>) -> Result<(), Error> {
     let mut known = Vec::with_capacity(components.len());
     for component in components {
+        component_name(&component.name).map_err(|refusal| {
+            let place = [component.name.as_str(), "name"];
+            invalid(vec![FieldFault::new(place, "value_error", refusal)])
+        })?;
         let config: Value = serde_json::from_str(&component.config).map_err(|error| {
             let place = [component.name.as_str(), "config"];
             invalid(vec![FieldFault::new(place, "json_invalid", error)])
