@@ -76,7 +76,8 @@ impl Guest for Plugin {
         });
         let builds = docker_builds(operator(&snapshot).unwrap_or_default(), choices);
         let build = |build: crate::submission::step::DockerBuild| {
-            let settings = config(&build.step).map(|config| &config["settings"]["docker"]);
+            let settings =
+                config(&build.step).and_then(|config| config.pointer("/settings/docker"));
             let settings = settings.filter(|settings| settings.is_object());
             DockerBuild {
                 key: build.key.to_owned(),
@@ -99,8 +100,10 @@ fn choice(config: &Value) -> StepOperatorChoice {
 
 /// The name of the step operator in the stack of a compiled pipeline.
 fn operator(snapshot: &Map<String, Value>) -> Option<&str> {
-    let components = &snapshot.get("stack")?["components"];
-    components["step_operator"].get(0)?["name"].as_str()
+    let name = snapshot
+        .get("stack")?
+        .pointer("/components/step_operator/0/name");
+    name?.as_str()
 }
 
 /// The sandbox that `submit` noted.

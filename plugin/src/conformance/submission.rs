@@ -314,7 +314,7 @@ fn create_static_step(input: &Input<'_>) -> Option<Value> {
     };
     let submission = StepSubmission {
         placement: Placement::from(&settings),
-        resources: resources(&step["settings"]["resources"]),
+        resources: resources(step.pointer("/settings/resources").unwrap_or(&Value::Null)),
         registry: registry(input),
         environment: variables(input.field("environment")),
     };
@@ -349,7 +349,7 @@ fn submit_isolated(input: &Input<'_>) -> Option<Value> {
     };
     let submission = StepSubmission {
         placement: Placement::from(&settings),
-        resources: resources(&step["settings"]["resources"]),
+        resources: resources(step.pointer("/settings/resources").unwrap_or(&Value::Null)),
         registry: registry(input),
         environment: variables(input.field("environment")),
     };
@@ -387,7 +387,7 @@ fn submit_operator(input: &Input<'_>) -> Option<Value> {
     };
     let submission = StepSubmission {
         placement: Placement::from(&settings),
-        resources: resources(&step["settings"]["resources"]),
+        resources: resources(step.pointer("/settings/resources").unwrap_or(&Value::Null)),
         registry: registry(input),
         environment: variables(input.field("environment")),
     };

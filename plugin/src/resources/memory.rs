@@ -258,10 +258,9 @@ mod tests {
         }
 
         #[test]
-        fn what_was_written_is_read_back(quantity in 0_u64.., unit in 0_usize..11) {
+        fn the_same_in_bytes_is_as_much(quantity in any::<u64>(), unit in 0_usize..11) {
             let unit = super::UNITS[unit];
             let memory = Memory::parse(&format!("{quantity}{}", unit.name())).unwrap();
-            prop_assert_eq!((memory.quantity(), memory.unit()), (quantity.into(), unit));
             let bytes = Memory::parse(&format!("{}B", memory.bytes())).unwrap();
             prop_assert_eq!(bytes.megabytes(), memory.megabytes());
         }
