@@ -24,14 +24,6 @@ pub mod metadata {
     pub const STEP_SANDBOX_PREFIX: &str = "modal_step_sandbox_id_";
 }
 
-/// Keys of the images that ZenML builds for a component.
-pub mod image_key {
-    /// The orchestrator's.
-    pub const ORCHESTRATOR: &str = "orchestrator";
-    /// The step operator's.
-    pub const STEP_OPERATOR: &str = "modal_step_operator";
-}
-
 /// Tags that mark a sandbox as belonging to an attempt of a step of a run.
 /// They travel in the create request itself, so that no sandbox exists without
 /// an owner.

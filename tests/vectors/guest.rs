@@ -40,11 +40,11 @@ use bindings::exports::zenml::flavor::catalog::{Flavor, IntegrationFacts};
 pub(crate) use bindings::exports::zenml::flavor::config::{Checked, DocumentKind};
 pub(crate) use bindings::zenml::flavor::types::{Error, FieldError, FlavorKind};
 
-/// How long a case may compute before it counts as hung. Generous: the machine
-/// may be busy.
-const CASE: Duration = Duration::from_secs(60);
-/// How often the clock for that ticks.
+/// How often the clock for hung cases ticks.
 const TICK: Duration = Duration::from_millis(100);
+/// How many ticks a case may compute before it counts as hung: a minute. Generous:
+/// the machine may be busy.
+const CASE: u64 = 600;
 
 /// An instance that answers one case after the other, and a new one after one
 /// that died.
@@ -99,7 +99,7 @@ impl Guest {
             Some(instance) => instance,
             None => self.instantiate().await?,
         };
-        store.set_epoch_deadline((CASE.as_millis() / TICK.as_millis()) as u64);
+        store.set_epoch_deadline(CASE);
         let result = store
             .run_concurrent(async |accessor| call(accessor, &bindings).await)
             .await
@@ -137,7 +137,7 @@ impl Guest {
 
     async fn instantiate(&self) -> anyhow::Result<(Store<State>, Conformance)> {
         let mut store = Store::new(&self.engine, State::new());
-        store.set_epoch_deadline((CASE.as_millis() / TICK.as_millis()) as u64);
+        store.set_epoch_deadline(CASE);
         let bindings =
             Conformance::instantiate_async(&mut store, &self.component, &self.linker).await?;
         Ok((store, bindings))

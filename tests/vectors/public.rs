@@ -32,6 +32,12 @@ pub(crate) async fn answer(guest: &mut Guest, area: &str, input: &Value) -> anyh
                 answer = json!({"public": format!("{checked:?}")});
             }
         }
+        ("flavor", "to_model") => {
+            if let Some(flavor) = flavor_kind(input["flavor"].as_str().unwrap_or_default()) {
+                let registration = register(guest, flavor, input).await?;
+                answer = json!({"ok": registration});
+            }
+        }
         ("flavor", operation) => {
             if let Some(value) = guest.catalog().await?.answer(operation, input) {
                 answer = json!({"ok": value});
@@ -74,6 +80,28 @@ async fn validate(
         .await
 }
 
+/// The registration document. The recordings hold its schema elsewhere.
+async fn register(guest: &mut Guest, flavor: FlavorKind, input: &Value) -> anyhow::Result<Value> {
+    let integration = input["integration"].as_str().map(ToOwned::to_owned);
+    let is_custom = input["is_custom"] == true;
+    let registration = guest
+        .call(async move |accessor, component| {
+            component
+                .zenml_flavor_catalog()
+                .call_registration(accessor, flavor, integration, is_custom)
+                .await
+        })
+        .await?;
+    let text = registration.map_err(|error| anyhow::anyhow!("{error:?}"))?;
+    let mut document: Value = serde_json::from_str(&text)?;
+    let catalog = guest.catalog().await?;
+    let schema = catalog.answer("config_schema", input);
+    if schema.as_ref() == document.get("config_schema") {
+        document["config_schema"] = "see config_schema".into();
+    }
+    Ok(document)
+}
+
 /// The public name of a class, for a case that the public world can express: it
 /// resolves no secrets, so one whose token pair holds references is left out.
 fn class(input: &Value) -> Option<(FlavorKind, DocumentKind)> {
@@ -98,6 +126,16 @@ fn class(input: &Value) -> Option<(FlavorKind, DocumentKind)> {
         _ => return None,
     };
     Some((flavor, kind))
+}
+
+/// A flavor by ZenML's name of its type.
+fn flavor_kind(name: &str) -> Option<FlavorKind> {
+    let kinds = [
+        FlavorKind::Orchestrator,
+        FlavorKind::StepOperator,
+        FlavorKind::Sandbox,
+    ];
+    kinds.into_iter().find(|kind| kind_name(*kind) == name)
 }
 
 /// Whether a document holds nothing that the recordings write in their own way.
@@ -195,6 +233,20 @@ impl Catalog {
             "config_schema" => Some(schema),
             "config_schema_property" => schema["properties"].get(input["name"].as_str()?).cloned(),
             "config_schema_property_order" => order(&schema),
+            "component_facts" | "classes" => {
+                let facts: Map<String, Value> = serde_json::from_str(&flavor.facts).ok()?;
+                let (classes, facts): (Map<String, Value>, Map<String, Value>) =
+                    facts.into_iter().partition(|(name, _)| {
+                        ["config_class", "implementation_class"].contains(&name.as_str())
+                    });
+                match operation {
+                    "component_facts" => Some(facts.into()),
+                    _ => Some(json!({
+                        "config": classes.get("config_class")?,
+                        "implementation": classes.get("implementation_class")?,
+                    })),
+                }
+            }
             "settings_fields" => order(&serde_json::from_str(&flavor.settings_schema).ok()?),
             _ => None,
         }

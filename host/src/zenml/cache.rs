@@ -2,7 +2,8 @@
 
 use super::python;
 use md5::{Digest as _, Md5};
-use serde::Deserialize;
+use serde::de::Error as _;
+use serde::{Deserialize, Deserializer};
 use serde_json::{Map, Value};
 use std::fmt::Write as _;
 use uuid::Uuid;
@@ -104,7 +105,7 @@ struct Config {
     /// In order: it is part of the key.
     #[serde(default)]
     outputs: Map<String, Value>,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "policy")]
     cache_policy: Policy,
 }
 
@@ -153,6 +154,16 @@ impl Default for Policy {
             source_dependencies: None,
             cache_func: None,
         }
+    }
+}
+
+/// A policy, or the name of one. There is one that has a name.
+fn policy<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Policy, D::Error> {
+    let document = Value::deserialize(deserializer)?;
+    match document.as_str() {
+        Some(name) if name.eq_ignore_ascii_case("default") => Ok(Policy::default()),
+        Some(name) => Err(D::Error::custom(format!("Invalid cache policy: {name}"))),
+        None => Policy::deserialize(document).map_err(D::Error::custom),
     }
 }
 
@@ -376,6 +387,17 @@ mod tests {
         assert_ne!(key(by_id.clone(), one.clone()), key(by_id, other));
         let ignored = json!({"cache_policy": {"ignored_inputs": ["x"]}});
         assert_eq!(key(ignored.clone(), one), key(ignored, json!({})));
+    }
+
+    #[test]
+    fn a_policy_may_go_by_its_name() {
+        let named = json!({"cache_policy": "Default"});
+        assert_eq!(key(named, json!({})), key(json!({}), json!({})));
+        let error = key_of(json!({"cache_policy": "none"}), json!({})).unwrap_err();
+        assert!(
+            error.to_string().contains("Invalid cache policy: none"),
+            "{error}"
+        );
     }
 
     #[test]

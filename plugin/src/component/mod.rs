@@ -11,6 +11,8 @@ mod platform;
 mod sandbox;
 mod step_operator;
 mod store;
+mod submission;
+mod submitted;
 
 /// Bindings to the world, generated from `wit/`.
 #[allow(

@@ -7,16 +7,13 @@ use super::bindings::zenml::flavor::log::{Level, emit};
 use super::bindings::zenml::flavor::types::{
     Error, OutputStream as WitOutputStream, RunStatus, StepStatus, StopMode,
 };
-use super::platform::Imports;
 use super::store::ImportedStore;
-use super::{Plugin, invalid, unsupported};
-use crate::config::FieldFault;
+use super::submission::client;
+use super::{Plugin, invalid, submitted};
 use crate::dag::machine::ExecutionMode;
 use crate::limits;
-use crate::modal::channel::Endpoint;
 use crate::modal::image::RegistryLogin;
 use crate::modal::output::OutputStream;
-use crate::modal::{Client, ClientOptions};
 use crate::run::controller::Controller;
 use crate::run::events::{Event, EventQueue, EventSink};
 use crate::run::plan::{Pipeline, Plan, RegistryCredentials, Step};
@@ -35,7 +32,7 @@ impl Guest for Plugin {
     ) -> Result<StreamReader<wit::Event>, Error> {
         report_panics();
         let plan = plan(&context, pipeline)?;
-        let client = client(&context)?;
+        let client = client(&context.service)?;
         let (sink, queue) = EventSink::new(context.outputs);
         let controller = Controller::prepare(plan, client, ImportedStore, sink).await?;
         let (writer, reader) = wit_stream::new();
@@ -46,32 +43,35 @@ impl Guest for Plugin {
         Ok(reader)
     }
 
-    async fn submit(_: Context, _: wit::Submission) -> Result<wit::Submitted, Error> {
-        unsupported("submitting a controller or an isolated step")
+    async fn submit(
+        context: Context,
+        submission: wit::Submission,
+    ) -> Result<wit::Submitted, Error> {
+        submitted::submit(context, submission).await
     }
 
     async fn fetch_status(
-        _: Context,
-        _: wit::RunRecord,
-        _: bool,
+        context: Context,
+        run: wit::RunRecord,
+        include_steps: bool,
     ) -> Result<(RunStatus, Vec<(String, StepStatus)>), Error> {
-        unsupported("asking for the status of a submitted run")
+        submitted::fetch_status(context, run, include_steps).await
     }
 
-    async fn stop(_: Context, _: wit::RunRecord, _: StopMode) -> Result<(), Error> {
-        unsupported("stopping a submitted run")
+    async fn stop(context: Context, run: wit::RunRecord, mode: StopMode) -> Result<(), Error> {
+        submitted::stop(context, run, mode).await
     }
 
-    async fn step_status_of(_: Context, _: String) -> Result<StepStatus, Error> {
-        unsupported("asking for the status of an isolated step")
+    async fn step_status_of(context: Context, metadata: String) -> Result<StepStatus, Error> {
+        submitted::step_status_of(context, metadata).await
     }
 
-    async fn stop_step(_: Context, _: String) -> Result<(), Error> {
-        unsupported("stopping an isolated step")
+    async fn stop_step(context: Context, metadata: String) -> Result<(), Error> {
+        submitted::stop_step(context, metadata).await
     }
 
-    async fn validate_stack(_: Vec<wit::StackComponent>) -> Result<(), Error> {
-        unsupported("checking a stack")
+    async fn validate_stack(components: Vec<wit::StackComponent>) -> Result<(), Error> {
+        submitted::check_stack(components)
     }
 }
 
@@ -92,16 +92,6 @@ async fn pass_on(mut queue: EventQueue, mut writer: StreamWriter<wit::Event>) {
         let events = events.into_iter().map(wit::Event::from).collect();
         let _ = writer.write_all(events).await;
     }
-}
-
-fn client(context: &Context) -> Result<Client<Imports>, Error> {
-    let endpoint = Endpoint::parse(&context.service.url)
-        .map_err(|message| invalid(vec![FieldFault::new(["service", "url"], "url", message)]))?;
-    let options = ClientOptions::parse(&context.service.options).map_err(|faults| {
-        let below = |fault: FieldFault| fault.below(["service", "options"]);
-        invalid(faults.into_iter().map(below).collect())
-    })?;
-    Ok(Client::new(Imports, endpoint, options))
 }
 
 fn plan(context: &Context, pipeline: wit::Pipeline) -> Result<Plan, Error> {

@@ -16,8 +16,11 @@ use std::collections::BTreeSet;
 #[derive(Debug, Clone, PartialEq)]
 pub struct Document {
     class: &'static Class,
+    /// The fields of the class in its order, then unknown keys.
     values: Map<String, Value>,
-    given: BTreeSet<String>,
+    /// One bit for each field of the class that was given. Unknown keys always
+    /// were.
+    given: u32,
 }
 
 /// A document and what is allowed in it but probably not meant.
@@ -152,15 +155,18 @@ impl Class {
 
     /// Converts what is known, fills in what is missing, and keeps the rest.
     fn convert(&'static self, mut values: Map<String, Value>) -> Result<Document, Vec<FieldFault>> {
-        let given = values.keys().cloned().collect();
+        let mut given = 0;
         let mut faults = Vec::new();
         let mut converted = Map::with_capacity(self.fields.len().max(values.len()));
-        for field in self.fields {
-            let value = match values.shift_remove(field.name) {
-                None => field.default(),
-                Some(value) => field.convert(value, &mut faults),
+        for (bit, field) in bits().zip(self.fields) {
+            let (key, value) = match values.shift_remove_entry(field.name) {
+                None => (field.name.to_owned(), field.default()),
+                Some((key, value)) => {
+                    given |= bit;
+                    (key, field.convert(value, &mut faults))
+                }
             };
-            converted.insert(field.name.to_owned(), value);
+            converted.insert(key, value);
         }
         converted.append(&mut values);
         match faults.is_empty() {
@@ -172,6 +178,11 @@ impl Class {
             false => Err(faults),
         }
     }
+}
+
+/// One bit for each field of a class. No class has as many.
+fn bits() -> impl Iterator<Item = u32> {
+    (0..u32::BITS).map(|position| 1 << position)
 }
 
 impl Field {
@@ -283,20 +294,25 @@ impl Document {
         self.values
     }
 
-    /// The keys that were given.
+    /// The keys that were given, in the order of [`values`](Self::values).
     pub fn given(&self) -> impl Iterator<Item = &str> {
-        self.given.iter().map(String::as_str)
+        self.given_entries().map(|(key, _)| key.as_str())
     }
 
     /// What was given, as the base for settings of a run.
     pub(super) fn given_values(&self) -> Map<String, Value> {
-        let given = self
-            .values
-            .iter()
-            .filter(|(key, _)| self.given.contains(*key));
-        given
+        self.given_entries()
             .map(|(key, value)| (key.clone(), value.clone()))
             .collect()
+    }
+
+    fn given_entries(&self) -> impl Iterator<Item = (&String, &Value)> {
+        let of_class = bits().take(self.class.fields.len());
+        let is_given = of_class.map(|bit| self.given & bit != 0);
+        self.values
+            .iter()
+            .zip(is_given.chain(std::iter::repeat(true)))
+            .filter_map(|(entry, is_given)| is_given.then_some(entry))
     }
 
     /// A text, as it stands.
@@ -312,7 +328,7 @@ impl Document {
     }
 
     /// Seconds that a sandbox may live. Every class with settings has it.
-    pub(super) fn timeout(&self) -> u32 {
+    pub fn timeout(&self) -> u32 {
         let seconds = self.values.get("timeout").and_then(Value::as_u64);
         let seconds = seconds.and_then(|seconds| u32::try_from(seconds).ok());
         seconds.unwrap_or(LONGEST_TIMEOUT)

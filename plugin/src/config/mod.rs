@@ -9,7 +9,6 @@ pub mod orchestrator;
 pub mod reference;
 pub mod sandbox;
 pub mod settings;
-pub mod step_operator;
 
 pub use class::Class;
 pub use document::Document;

@@ -2,6 +2,7 @@
 
 use super::document::Document;
 use super::fields::{APP_NAME, IMAGE};
+use crate::resources::memory::Measure;
 use serde_json::Value;
 
 /// What can be set per step, and the app that comes from the configuration.
@@ -26,6 +27,8 @@ pub struct SandboxSettings {
     pub cpu: Option<i64>,
     /// Memory with a unit; not checked.
     pub memory: Option<String>,
+    /// In which unit memory goes to Modal.
+    pub measure: Measure,
     /// Modal app; the default one for settings, which do not have it.
     pub app_name: String,
 }
@@ -50,6 +53,7 @@ impl From<&Document> for SandboxSettings {
             image: document.text_or_default(&IMAGE),
             cpu: document.values().get("cpu").and_then(Value::as_i64),
             memory: text("memory"),
+            measure: document.measure().unwrap_or_default(),
             app_name: document.text_or_default(&APP_NAME),
         }
     }

@@ -71,7 +71,8 @@ fn described(document: &Document, whole: bool) -> Value {
     let mut described = Map::new();
     described.insert("dump".to_owned(), document.values().clone().into());
     if whole {
-        let given: Vec<&str> = document.given().collect();
+        let mut given: Vec<&str> = document.given().collect();
+        given.sort_unstable();
         described.insert("set_fields".to_owned(), given.into());
         let properties = document.properties().into_iter();
         let properties: Map<String, Value> = properties

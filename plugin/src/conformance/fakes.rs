@@ -219,7 +219,8 @@ impl Sandboxes for FakeSandboxes {
 
     async fn terminate(&self, sandbox: &ScriptedSandbox) -> Result<(), Fault> {
         self.called("terminate", &sandbox.id);
-        match Fault::from_script(&sandbox.fail["terminate"]) {
+        let script = sandbox.fail.get("terminate");
+        match script.and_then(Fault::from_script) {
             Some(fault) => Err(fault),
             None => Ok(()),
         }

@@ -5,7 +5,8 @@ use super::encode::{decoded, error, fields, object, ok, pairs};
 use super::python;
 use crate::entrypoint::{COMMAND, Entrypoint, EntrypointOption, Kind, RUN};
 use crate::metadata::{self as values, Metadata};
-use crate::names::{self, NoRunId, image_key, metadata};
+use crate::names::{self, NoRunId, metadata};
+use crate::submission::images::{ORCHESTRATOR_KEY, STEP_OPERATOR_KEY};
 use serde_json::{Map, Value};
 
 pub(super) fn run(operation: &str, input: &Input<'_>) -> Option<Value> {
@@ -132,8 +133,8 @@ fn constants() -> Value {
         ("sandbox_key", metadata::SANDBOX.into()),
         ("static_step_prefix", metadata::STEP_SANDBOX_PREFIX.into()),
         ("environment_key", metadata::ENVIRONMENT.into()),
-        ("orchestrator_image_key", image_key::ORCHESTRATOR.into()),
-        ("step_operator_image_key", image_key::STEP_OPERATOR.into()),
+        ("orchestrator_image_key", ORCHESTRATOR_KEY.into()),
+        ("step_operator_image_key", STEP_OPERATOR_KEY.into()),
         ("step_operator_sandbox_key", metadata::SANDBOX.into()),
         (
             "step_operator_environment_key",

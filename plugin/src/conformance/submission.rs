@@ -6,10 +6,9 @@ use super::fakes::{FakeSandboxes, Fault, Form, Observed, ScriptedSandbox, hang, 
 use crate::catalog::Kind;
 use crate::config::class::Class;
 use crate::config::document::{Document, DocumentError};
-use crate::config::orchestrator::OrchestratorSettings;
 use crate::config::reference::KeptByHost;
 use crate::config::settings::effective;
-use crate::config::step_operator::StepOperatorSettings;
+use crate::credentials::TokenPair;
 use crate::modal::image::RegistryLogin;
 use crate::names::{APP_NAME_VARIABLE, RUN_ID_VARIABLE};
 use crate::resources::gpu::Gpu;
@@ -41,7 +40,7 @@ pub(super) fn run(operation: &str, input: &Input<'_>) -> Option<Value> {
 /// Modal, as far as creating sandboxes goes.
 pub(super) struct FakeService {
     pub(super) sandboxes: FakeSandboxes,
-    account: Option<(String, String)>,
+    account: Option<TokenPair>,
     /// What calls fail with, by their names.
     fail: Value,
     /// The sandbox that is created.
@@ -51,10 +50,12 @@ pub(super) struct FakeService {
 impl FakeService {
     fn new(input: &Input<'_>) -> Self {
         let config = input.field("config");
-        let token = |key: &str| config.get(key)?.as_str().map(ToOwned::to_owned);
+        let token = |key: &str| config.get(key)?.as_str();
         Self {
             sandboxes: FakeSandboxes::new(Form::Object, &Value::Null),
-            account: token("token_id").zip(token("token_secret")),
+            account: TokenPair::configured(token("token_id"), token("token_secret"))
+                .ok()
+                .flatten(),
             fail: input.field("modal_fail").clone(),
             sandbox: ScriptedSandbox::new("sb-1", input.field("box")),
         }
@@ -66,7 +67,7 @@ impl FakeService {
 
     fn client(&self) -> Value {
         match &self.account {
-            Some((id, secret)) => json!({"client": [id, secret]}),
+            Some(pair) => json!({"client": [pair.id(), pair.secret()]}),
             None => Value::Null,
         }
     }
@@ -129,7 +130,10 @@ impl Service for FakeService {
 
     async fn sign_in(&self) -> Result<(), Fault> {
         match &self.account {
-            Some((id, secret)) => self.called("Client.from_credentials", json!([id, secret]), None),
+            Some(pair) => {
+                let pair = json!([pair.id(), pair.secret()]);
+                self.called("Client.from_credentials", pair, None)
+            }
             None => Ok(()),
         }
     }
@@ -244,9 +248,11 @@ fn submit_controller(input: &Input<'_>, shape: Shape) -> Option<Value> {
     let service = FakeService::new(input);
     let settings = input.field("settings");
     let settings = match settings_of(Kind::Orchestrator, input, settings) {
-        Ok(document) => OrchestratorSettings::from(&document),
+        Ok(settings) => settings,
         // The original looks for a schedule first.
-        Err(_) if is_scheduled(input) => OrchestratorSettings::parse("{}").ok()?,
+        Err(_) if is_scheduled(input) => Class::settings(Kind::Orchestrator)
+            .parse("{}", &KeptByHost)
+            .ok()?,
         Err(answer) => return Some(put(answer, "calls", json!([]))),
     };
     let steps = input.field("steps").as_array().into_iter().flatten();
@@ -263,8 +269,8 @@ fn submit_controller(input: &Input<'_>, shape: Shape) -> Option<Value> {
                 .collect(),
         },
         images: images(input),
-        synchronous: settings.synchronous,
-        placement: placement(settings),
+        synchronous: settings.values().get("synchronous") == Some(&Value::Bool(true)),
+        placement: Placement::from(&settings),
         resources: resources(input.field("resources")),
         registry: registry(input),
         environment: variables(input.field("environment")),
@@ -303,12 +309,12 @@ fn create_static_step(input: &Input<'_>) -> Option<Value> {
         return Some(put(error("KeyError", name), "calls", json!([])));
     };
     let settings = match settings_of(Kind::Orchestrator, input, &step["settings"]) {
-        Ok(document) => OrchestratorSettings::from(&document),
+        Ok(settings) => settings,
         Err(answer) => return Some(put(answer, "calls", json!([]))),
     };
     let submission = StepSubmission {
-        placement: placement(settings),
-        resources: resources(&step["settings"]["resources"]),
+        placement: Placement::from(&settings),
+        resources: resources(step.pointer("/settings/resources").unwrap_or(&Value::Null)),
         registry: registry(input),
         environment: variables(input.field("environment")),
     };
@@ -329,7 +335,7 @@ fn submit_isolated(input: &Input<'_>) -> Option<Value> {
     let service = FakeService::new(input);
     let step = input.field("step");
     let settings = match settings_of(Kind::Orchestrator, input, &step["settings"]) {
-        Ok(document) => OrchestratorSettings::from(&document),
+        Ok(settings) => settings,
         Err(answer) => return Some(put(answer, "calls", json!([]))),
     };
     let step_run = input.text("step_run_id")?;
@@ -342,8 +348,8 @@ fn submit_isolated(input: &Input<'_>) -> Option<Value> {
         image: format!("reg/{ORCHESTRATOR_KEY}:1"),
     };
     let submission = StepSubmission {
-        placement: placement(settings),
-        resources: resources(&step["settings"]["resources"]),
+        placement: Placement::from(&settings),
+        resources: resources(step.pointer("/settings/resources").unwrap_or(&Value::Null)),
         registry: registry(input),
         environment: variables(input.field("environment")),
     };
@@ -366,7 +372,7 @@ fn submit_operator(input: &Input<'_>) -> Option<Value> {
     let service = FakeService::new(input);
     let step = input.field("step");
     let settings = match settings_of(Kind::StepOperator, input, &step["settings"]) {
-        Ok(document) => StepOperatorSettings::from(&document),
+        Ok(settings) => settings,
         Err(answer) => return Some(put(answer, "calls", json!([]))),
     };
     let step_run = input.text("step_run_id")?;
@@ -380,14 +386,8 @@ fn submit_operator(input: &Input<'_>) -> Option<Value> {
         image: format!("reg/{STEP_OPERATOR_KEY}:1"),
     };
     let submission = StepSubmission {
-        placement: Placement {
-            gpu: settings.gpu,
-            cloud: settings.cloud,
-            region: settings.region,
-            modal_environment: settings.modal_environment,
-            timeout: settings.timeout,
-        },
-        resources: resources(&step["settings"]["resources"]),
+        placement: Placement::from(&settings),
+        resources: resources(step.pointer("/settings/resources").unwrap_or(&Value::Null)),
         registry: registry(input),
         environment: variables(input.field("environment")),
     };
@@ -449,16 +449,6 @@ fn not_acceptable(class: &Class, error: DocumentError) -> Value {
         .map(|fault| json!({"type": fault.kind, "loc": fault.path, "msg": fault.message}));
     let faults: Vec<Value> = faults.collect();
     json!({"error": {"type": "ValidationError", "message": message, "errors": faults}})
-}
-
-fn placement(settings: OrchestratorSettings) -> Placement {
-    Placement {
-        gpu: settings.gpu,
-        cloud: settings.cloud,
-        region: settings.region,
-        modal_environment: settings.modal_environment,
-        timeout: settings.timeout,
-    }
 }
 
 fn resources(resources: &Value) -> StepResources {

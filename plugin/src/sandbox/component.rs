@@ -9,7 +9,6 @@ use crate::environment;
 use crate::modal::image::RegistryLogin;
 use crate::registry;
 use crate::resources::gpu::{self, Choice};
-use crate::resources::memory::Measure;
 use crate::resources::settings::ResourceSettings;
 use crate::text::non_blank;
 use serde_json::Map;
@@ -227,7 +226,7 @@ fn resources(settings: &SandboxSettings) -> Result<Resources, ResourceFaults> {
     let resources = ResourceSettings::read(document.clone()).map_err(invalid)?;
     let memory = resources
         .memory
-        .map(|(_, memory)| memory.request(Measure::AsZenml));
+        .map(|(_, memory)| memory.request(settings.measure));
     let memory = memory
         .transpose()
         .map_err(|error| invalid(vec![FieldFault::new(["memory"], error.kind(), error)]))?;

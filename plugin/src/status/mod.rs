@@ -9,6 +9,8 @@ pub mod fetch;
 pub mod records;
 pub mod sandboxes;
 pub mod stop;
+#[cfg(test)]
+mod tests;
 pub mod wait;
 
 pub use execution::ExecutionStatus;

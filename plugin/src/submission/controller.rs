@@ -4,6 +4,7 @@ use super::error::SubmitError;
 use super::images::{BuiltImages, ORCHESTRATOR_KEY};
 use super::sandbox::{Placement, SignIn, StepResources, Wanted, set};
 use super::service::Service;
+use crate::credentials::{NO_PAIR, TokenPair};
 use crate::entrypoint::Entrypoint;
 use crate::modal::image::RegistryLogin;
 use crate::names::{self, APP_NAME_VARIABLE, RUN_ID_VARIABLE, metadata};
@@ -55,7 +56,7 @@ pub struct ControllerSubmission {
     /// The variables that every sandbox of the run gets.
     pub environment: Vec<(String, String)>,
     /// The account, to be handed on: the controller creates sandboxes itself.
-    pub credentials: Option<(String, String)>,
+    pub credentials: Option<TokenPair>,
 }
 
 /// A controller that was started.
@@ -71,11 +72,6 @@ pub struct Submitted<S> {
 
 const NO_REGISTRY: &str = "No container registry found in the stack. Please add a container \
                            registry before using the Modal orchestrator.";
-
-const NO_CREDENTIALS: &str = "No Modal credentials could be resolved for the controller sandbox. \
-     The controller will fail to create child sandboxes unless Modal credentials are available in \
-     its environment. Configure token_id and token_secret on the Modal orchestrator or run `modal \
-     setup` before submitting the pipeline.";
 
 /// Starts the controller of a run.
 ///
@@ -96,7 +92,6 @@ pub async fn submit<S: Service, R: RunClaims>(
         Some(run) => run.clone(),
         None => submission.fresh_id.clone(),
     };
-    let app_name = names::app_name(&run_id);
     if let Some(run) = &submission.run {
         claims
             .set_orchestrator_run_id(run, &run_id)
@@ -104,36 +99,80 @@ pub async fn submit<S: Service, R: RunClaims>(
             .map_err(SubmitError::Records)?;
     }
     let image = image(&submission)?;
-    let Some(login) = &submission.registry else {
+    let start = ControllerStart {
+        run_id,
+        command,
+        image,
+        placement: submission.placement,
+        resources: submission.resources,
+        registry: submission.registry,
+        environment: submission.environment,
+        credentials: submission.credentials,
+    };
+    let (sandbox, metadata) = start_controller(service, start).await?;
+    Ok(Submitted {
+        sandbox,
+        metadata,
+        waits: submission.synchronous,
+    })
+}
+
+/// A controller whose command and image are known.
+#[derive(Debug, Clone)]
+pub struct ControllerStart {
+    /// The orchestrator's id of the run.
+    pub run_id: String,
+    /// The command and its arguments.
+    pub command: Vec<String>,
+    /// Reference in a registry.
+    pub image: String,
+    /// Where it runs.
+    pub placement: Placement,
+    /// What it asks of the machine.
+    pub resources: StepResources,
+    /// The registry of the stack, if it has one, with what it wants to know.
+    pub registry: Option<Option<RegistryLogin>>,
+    /// Its variables.
+    pub environment: Vec<(String, String)>,
+    /// The account, to be handed on.
+    pub credentials: Option<TokenPair>,
+}
+
+/// Starts a controller, and gives what is published on its run.
+///
+/// # Errors
+///
+/// See [`SubmitError`].
+pub async fn start_controller<S: Service, R>(
+    service: &S,
+    start: ControllerStart,
+) -> Result<(S::Sandbox, Map<String, Value>), SubmitError<S::Error, R>> {
+    let Some(login) = &start.registry else {
         return Err(SubmitError::NoRegistry(NO_REGISTRY));
     };
-    let mut environment = submission.environment.clone();
-    set(&mut environment, RUN_ID_VARIABLE, &run_id);
+    let app_name = names::app_name(&start.run_id);
+    let mut environment = start.environment;
+    set(&mut environment, RUN_ID_VARIABLE, &start.run_id);
     set(&mut environment, APP_NAME_VARIABLE, &app_name);
-    match &submission.credentials {
-        Some((id, secret)) => {
-            set(&mut environment, "MODAL_TOKEN_ID", id);
-            set(&mut environment, "MODAL_TOKEN_SECRET", secret);
-        }
-        None => service.warn(NO_CREDENTIALS),
+    match &start.credentials {
+        Some(pair) => pair.inject(&mut environment),
+        None => service.warn(NO_PAIR),
     }
     let wanted = Wanted {
         app_name: &app_name,
-        image: &image,
+        image: &start.image,
         login: login.as_ref(),
-        placement: &submission.placement,
-        resources: &submission.resources,
+        placement: &start.placement,
+        resources: &start.resources,
         wording: gpu::ORCHESTRATOR,
-        command,
+        command: start.command,
         environment,
     };
     let sandbox = wanted.create(service, SignIn::BeforeImage).await?;
     let id = service.id(&sandbox);
-    Ok(Submitted {
-        metadata: about_run(run_id, id, app_name, submission.placement.environment()),
-        sandbox,
-        waits: submission.synchronous,
-    })
+    let chosen = start.placement.environment();
+    let metadata = about_run(start.run_id, id, app_name, chosen);
+    Ok((sandbox, metadata))
 }
 
 fn command(submission: &ControllerSubmission) -> Entrypoint {

@@ -11,6 +11,8 @@ pub mod images;
 pub mod sandbox;
 pub mod service;
 pub mod step;
+#[cfg(test)]
+mod tests;
 
 pub use error::SubmitError;
 pub use images::BuiltImages;

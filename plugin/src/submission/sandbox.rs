@@ -2,6 +2,7 @@
 
 use super::error::SubmitError;
 use super::service::{SandboxRequest, Service};
+use crate::config::Document;
 use crate::environment;
 use crate::modal::image::RegistryLogin;
 use crate::names;
@@ -23,6 +24,8 @@ pub struct Placement {
     pub modal_environment: Option<String>,
     /// Seconds after which the sandbox is ended.
     pub timeout: u32,
+    /// In which unit memory goes to Modal.
+    pub measure: Measure,
 }
 
 impl Placement {
@@ -34,6 +37,22 @@ impl Placement {
     /// What is published on a step whose sandbox it is.
     pub fn metadata(&self, sandbox: &str) -> Map<String, Value> {
         names::step_sandbox_metadata(sandbox, self.environment())
+    }
+}
+
+impl From<&Document> for Placement {
+    /// From settings of the orchestrator or the step operator, which have these
+    /// fields in common.
+    fn from(document: &Document) -> Self {
+        let text = |name| document.text(name).map(ToOwned::to_owned);
+        Self {
+            gpu: text("gpu"),
+            cloud: text("cloud"),
+            region: text("region"),
+            modal_environment: text("modal_environment"),
+            timeout: document.timeout(),
+            measure: document.measure().unwrap_or_default(),
+        }
     }
 }
 
@@ -110,7 +129,7 @@ impl Wanted<'_> {
             service.warn(&warning);
         }
         let memory = self.resources.memory.as_deref();
-        let memory = memory.map(|text| Memory::parse(text)?.request(Measure::default()));
+        let memory = memory.map(|text| Memory::parse(text)?.request(self.placement.measure));
         Ok(SandboxRequest {
             command: self.command,
             gpu: match choice {

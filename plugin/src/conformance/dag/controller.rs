@@ -128,7 +128,9 @@ fn pipeline(input: &Input<'_>, scripts: &[Value]) -> Result<Pipeline, Value> {
     let step = |script: &Value| {
         let name = script["name"].as_str().unwrap_or_default().to_owned();
         let settings = settings_of(Kind::Orchestrator, input, &script["settings"])?;
-        let resources = &script["settings"]["resources"];
+        let resources = script
+            .pointer("/settings/resources")
+            .unwrap_or(&Value::Null);
         let count = resources["gpu_count"].as_u64();
         let after = script["upstream"].as_array().into_iter().flatten();
         let of_step = variables(&script["environment"]);
@@ -223,7 +225,10 @@ fn warnings(server: &FakeServer, queue: &mut EventQueue, driven: Option<&Driven>
                 _ => {}
             },
             Event::Warning { message, .. } => warnings.push(message),
-            Event::RunFinished { end, .. } if end == RunEnd::Stopped => {
+            Event::RunFinished {
+                end: RunEnd::Stopped,
+                ..
+            } => {
                 warnings.push("DAG execution interrupted.".to_owned());
             }
             _ => {}

@@ -157,7 +157,7 @@ fn standing(name: &str) -> Option<Standing> {
 }
 
 /// The status of a node; `under_way` says what one is that has not ended.
-fn node_status<'a>(standing: Standing, under_way: &'a str) -> &'a str {
+fn node_status(standing: Standing, under_way: &str) -> &str {
     match standing {
         Standing::NotReady => "not_ready",
         Standing::Ready => "ready",

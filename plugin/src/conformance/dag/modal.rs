@@ -2,7 +2,7 @@
 //! so that the client is the one of production.
 
 use super::super::clock::Clock;
-use super::super::fakes::{Fault, Script};
+use super::super::fakes::{Fault, Script, put};
 use super::server::FakeServer;
 use crate::environment;
 use crate::limits::Deadline;
@@ -147,10 +147,11 @@ impl FakeModal {
             let mut seen = self.seen.borrow_mut();
             seen.created.push(step.to_owned());
             let split = environment::split(variables);
-            let mut entry = json!({"env": texts(split.plain)});
-            if !split.secret.is_empty() {
-                entry["secrets"] = json!([{"secret": texts(split.secret)}]);
-            }
+            let entry = json!({"env": texts(split.plain)});
+            let entry = match split.secret.is_empty() {
+                true => entry,
+                false => put(entry, "secrets", json!([{"secret": texts(split.secret)}])),
+            };
             seen.environments.insert(step.to_owned(), entry);
         }
         match self.steps.get(step).and_then(|step| step.create.as_ref()) {

@@ -62,12 +62,12 @@ pub(super) fn run(input: &Input<'_>) -> Option<Value> {
     let mut runner = Runner::new(machine, work, workers);
     let mut interrupted = Interrupted::default();
     let over = clock.run(drive(&mut runner, input, &clock, &mut interrupted));
-    let statuses = object([("statuses", statuses(&runner))]);
+    let statuses = statuses(&runner);
     let answer = match (over, failure(&runner, interrupted.failure)) {
-        (Err(_), _) => object([("hang", statuses)]),
-        (Ok(()), None) => object([("ok", statuses)]),
+        (Err(_), _) => object([("hang", object([("statuses", statuses)]))]),
+        (Ok(()), None) => object([("ok", object([("statuses", statuses)]))]),
         (Ok(()), Some(fault)) => {
-            let answer = put(fault.encoded(), "statuses", statuses["statuses"].clone());
+            let answer = put(fault.encoded(), "statuses", statuses);
             // Nobody is left to watch anything once the runner is gone.
             put(answer, "monitor_stopped", true.into())
         }
