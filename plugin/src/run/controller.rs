@@ -22,7 +22,7 @@ use std::future::{Future, ready};
 use std::pin::pin;
 use std::rc::Rc;
 use std::time::Duration;
-use tokio::sync::{Semaphore, mpsc};
+use tokio::sync::{Semaphore, mpsc, watch};
 
 /// What all attempts of a run share.
 #[derive(Debug)]
