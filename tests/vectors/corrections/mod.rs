@@ -225,7 +225,9 @@ fn change_ending(
         (Some(Value::Array(list)), Some(Value::Array(real)), Some(Value::Array(right))) => {
             if !list.ends_with(&real) {
                 let (real, list) = (Value::from(real), Value::from(list.clone()));
-                return Err(format!("the original was to end with {real}, the recording has {list}"));
+                return Err(format!(
+                    "the original was to end with {real}, the recording has {list}"
+                ));
             }
             list.truncate(list.len() - real.len());
             list.extend(right);

@@ -24,7 +24,10 @@ fn both_formats_give_the_same_object() {
 fn what_is_no_object_is_told_with_its_place() {
     for (document, expected) in [
         ("- 1\n", "1:1"),
-        ("a: 1\nb: {c: 1, c: 2}\n", "2:11: b.c: the key stands here a second time"),
+        (
+            "a: 1\nb: {c: 1, c: 2}\n",
+            "2:11: b.c: the key stands here a second time",
+        ),
         ("a: .inf\n", "1:4: a: "),
         ("1: a\n", "1:1"),
         ("", "the file is empty"),
