@@ -13,8 +13,10 @@
 
 #[path = "../guest.rs"]
 #[allow(
+    clippy::print_stderr,
     dead_code,
-    reason = "the runner of recorded cases needs the rest of it"
+    unused_imports,
+    reason = "the runner of recorded cases shows what the component says and needs all of it"
 )]
 mod guest;
 

@@ -35,8 +35,8 @@ pub(super) const RULES: &[Rule] = &[
 ];
 
 fn untagged(input: &Value) -> Vec<Difference> {
-    let is_new = input["start"]["create"].is_object() || input["start"]["restore"].is_object();
-    if !is_new || input["box"]["fail"]["set_tags"].is_null() || !input["modal_fail"].is_null() {
+    let is_tagged_in_vain = !input["box"]["fail"]["set_tags"].is_null();
+    if !is_tagged_in_vain || !input["modal_fail"].is_null() || !is_created(input) {
         return Vec::new();
     }
     let mut tags = json!({
@@ -50,6 +50,41 @@ fn untagged(input: &Value) -> Vec<Difference> {
     let tagged = json!({"call": "sandbox.set_tags", "sandbox": "sb-1", "args": [tags]});
     let ended = json!({"call": "sandbox.terminate", "sandbox": "sb-1", "args": []});
     Difference::ending("/ok/calls", vec![tagged.clone()], vec![tagged, ended])
+}
+
+/// Whether the case gets as far as a new sandbox, when Modal does its part.
+fn is_created(input: &Value) -> bool {
+    let restore = &input["start"]["restore"];
+    let is_own = [&Value::Null, &input["component_id"]].contains(&&restore["sandbox_id"]);
+    let is_new = input["start"]["create"].is_object() || (restore.is_object() && is_own);
+    let is_amount = |text: &str| {
+        let unit = text.trim_start_matches(|c: char| c.is_ascii_digit());
+        let units = "B KB KiB MB MiB GB GiB TB TiB PB PiB";
+        unit.len() < text.len() && units.split(' ').any(|known| known == unit)
+    };
+    let is_enough = |cores: &Value| match cores.as_str() {
+        Some(text) => text.trim().parse::<f64>().is_ok_and(|cores| cores > 0.0),
+        None => cores.as_f64().is_none_or(|cores| cores > 0.0),
+    };
+    is_new
+        && setting(input, "memory").as_str().is_none_or(is_amount)
+        && is_enough(setting(input, "cpu"))
+}
+
+/// What applies: what the call says, else the step, else the configuration.
+fn setting<'a>(input: &'a Value, name: &str) -> &'a Value {
+    let of_step = &input["step"]["settings"];
+    let of_step = of_step
+        .get("sandbox:runner")
+        .or_else(|| of_step.get("sandbox.modal"));
+    let given = [
+        Some(&input["start"]["create"]["settings"]),
+        of_step,
+        Some(&input["config"]),
+    ];
+    let mut values = given.into_iter().flatten();
+    let value = values.find_map(|values| values.get(name));
+    value.unwrap_or(&Value::Null)
 }
 
 /// Understands a wait that is followed by nothing that calls Modal.

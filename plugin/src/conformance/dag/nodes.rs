@@ -20,8 +20,8 @@ use std::rc::Rc;
 use std::time::Duration;
 
 /// How often it is asked whether the run is to stop.
-const ASKING: Duration = Duration::from_millis(500);
-/// How long a node takes to say how it stands.
+const ASKING: Duration = Duration::from_secs(1);
+/// How long a node takes to start, and to say how it stands.
 const ANSWER: Duration = Duration::from_millis(100);
 /// How long a slow start takes.
 const SLOW_START: Duration = Duration::from_secs(3);
@@ -400,9 +400,11 @@ impl NodeAttempt {
             log.order.push(Happening::Start(id.clone()));
             log.starting.enter();
         }
-        if self.node.slow_start {
-            self.clock.sleep(SLOW_START).await;
-        }
+        let takes = match self.node.slow_start {
+            true => SLOW_START,
+            false => ANSWER,
+        };
+        self.clock.sleep(takes).await;
         let mut log = self.log.borrow_mut();
         log.starting.leave();
         let Some(said) = self.node.start.as_str() else {

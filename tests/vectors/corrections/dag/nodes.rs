@@ -139,6 +139,7 @@ struct Model {
     happened: Vec<(bool, String)>,
     warnings: Vec<String>,
     most_active: usize,
+    can_stop: bool,
 }
 
 impl Model {
@@ -178,6 +179,7 @@ impl Model {
             happened: Vec::new(),
             warnings: Vec::new(),
             most_active: 0,
+            can_stop: input["stop"] != "none",
         })
     }
 
@@ -318,8 +320,9 @@ impl Model {
             node.asked += 1;
             match answer.as_str() {
                 Some(GIVEN_UP) => {
-                    let id = node.id.clone();
-                    self.stopped.push(id);
+                    if self.can_stop {
+                        self.stopped.push(node.id.clone());
+                    }
                     self.becomes(index, "failed", "failed.");
                 }
                 Some(status) => self.becomes(index, status, "failed."),
