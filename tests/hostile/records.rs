@@ -15,6 +15,7 @@ fn other_run() -> NewRun {
         name: "name".into(),
         target: "target".into(),
         steps: vec!["step".into()],
+        ..NewRun::default()
     }
 }
 
