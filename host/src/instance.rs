@@ -143,8 +143,9 @@ mod tests {
         let engine = Engine::new(&engine::config())?;
         let component = Component::new(&engine, wat::parse_str(&text)?)?;
         let grants = Grants::nothing(&limits, Arc::new(SystemResolver));
+        let asked = grants.gate.asked();
         let state = GuestState::new(grants, &limits);
-        let meter = CpuMeter::new(limits.cpu_between_returns);
+        let meter = CpuMeter::new(limits.cpu_between_returns, asked);
         let mut store = limited(&engine, state, &limits, &meter);
         let linker = Linker::new(&engine);
         linker.instantiate_async(&mut store, &component).await?;
