@@ -168,10 +168,6 @@ pub(crate) const CONNECTIONS_PER_LANE: usize = 32;
 /// HTTP/2. Each request holds about two of them, those that wait in line too.
 pub(crate) const REQUEST_PIECE: usize = 16 * 1024;
 
-/// Pieces of an answer's body in a row that have nothing in them. They cost a
-/// server next to nothing, and honest ones send one now and then.
-pub(crate) const EMPTY_PIECES: u32 = 100;
-
 /// What a line of the log costs besides its text, in bytes: time, level and
 /// origin, as they are usually written.
 pub(crate) const LOG_LINE_OVERHEAD: usize = 64;

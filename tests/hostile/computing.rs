@@ -19,8 +19,8 @@ fn little_cpu() -> Limits {
 /// So much that a test is over before.
 fn much_cpu() -> Limits {
     limits(|limits| {
-        limits.cpu_between_returns = 10 * PATIENCE;
-        limits.call_time = 10 * PATIENCE;
+        limits.cpu_between_returns = PATIENCE;
+        limits.call_time = PATIENCE;
     })
 }
 

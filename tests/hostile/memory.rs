@@ -1,7 +1,7 @@
 //! Guests that want more than there is.
 
 use crate::harness::{NOWHERE, check, follow, hostile, in_mode, limits, request, within};
-use flavor_host::{Error, Limits};
+use flavor_host::{Error, Limits, Plugin};
 
 const MIB: usize = 1024 * 1024;
 
@@ -76,24 +76,27 @@ async fn chance_is_handed_out_in_small_pieces() {
     assert_eq!(check(&plugin, &["random", &most]).await.unwrap(), "1000");
 }
 
-#[tokio::test]
-async fn handles_that_are_never_given_back_run_out() {
-    let plugin = hostile(limits(|limits| {
-        limits.handles = 2000;
-        limits.resources = 500;
-    }))
-    .await;
-    for leak in [
-        "leak-fields",
-        "leak-options",
-        "leak-streams",
-        "leak-futures",
-        "leak-timers",
-    ] {
-        let result = within(check(&plugin, &[leak])).await;
+/// Some may be kept, more may not.
+async fn assert_run_out(plugin: &Plugin, leaks: &[&str]) {
+    for leak in leaks {
+        assert_eq!(check(plugin, &[leak, "400"]).await.unwrap(), "400");
+        let result = within(check(plugin, &[leak, "4000"])).await;
         assert!(
             matches!(&result, Err(Error::Trapped { .. })),
             "{leak}: {result:?}"
         );
     }
+}
+
+#[tokio::test]
+async fn handles_that_are_never_given_back_run_out() {
+    let plugin = hostile(limits(|limits| limits.handles = 2000)).await;
+    let leaks = ["leak-fields", "leak-streams", "leak-futures", "leak-timers"];
+    assert_run_out(&plugin, &leaks).await;
+}
+
+#[tokio::test]
+async fn what_handles_stand_for_runs_out_too() {
+    let plugin = hostile(limits(|limits| limits.resources = 500)).await;
+    assert_run_out(&plugin, &["leak-fields", "leak-options"]).await;
 }

@@ -1,12 +1,11 @@
 //! Guests that play with the run store.
 
 use crate::harness::{NOWHERE, RUN, hostile, limits, outcomes, recorded_end, request, until};
+use flavor_host::Limits;
 use flavor_host::contract::{Change, Claim, RunStatus, StopMode};
 use flavor_host::store::{MemoryStore, NewRun, RunStore, SqliteStore, StoreFuture};
-use flavor_host::{Limits, RunRequest};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::{Duration, Instant};
 use tokio::sync::Semaphore;
 
 fn other_run() -> NewRun {
@@ -168,12 +167,13 @@ async fn what_a_run_records_is_bounded() {
     assert_eq!(store.changes(RUN).len(), 3);
 }
 
-/// A store that writes nothing until it is let.
+/// A store that writes nothing until it is let, and counts what is asked of it.
 struct Held {
     store: MemoryStore,
     let_go: Semaphore,
     writing: AtomicUsize,
     most: AtomicUsize,
+    questions: AtomicUsize,
 }
 
 impl Held {
@@ -183,6 +183,7 @@ impl Held {
             let_go: Semaphore::new(0),
             writing: AtomicUsize::new(0),
             most: AtomicUsize::new(0),
+            questions: AtomicUsize::new(0),
         })
     }
 }
@@ -211,6 +212,7 @@ impl RunStore for Held {
         run: &'s str,
         known: Option<StopMode>,
     ) -> StoreFuture<'s, StopMode> {
+        self.questions.fetch_add(1, Ordering::SeqCst);
         self.store.wait_for_stop(run, known)
     }
 
@@ -259,28 +261,19 @@ async fn only_so_many_commits_are_written_at_one_time() {
     assert_eq!(held.most.load(Ordering::SeqCst), 8);
 }
 
-/// Every open question reads the store again and again.
+/// Each open question reads the store again and again.
 #[tokio::test]
-async fn a_flood_of_questions_does_not_hold_up_others() {
-    let home = tempfile::tempdir().unwrap();
-    let store = SqliteStore::open(&home.path().join("runs.db"), false).unwrap();
+async fn only_so_many_questions_for_a_stop_are_open_at_one_time() {
     let plugin = hostile(Limits::default()).await;
-    let asking = |store: &SqliteStore| -> RunRequest {
-        let attacks: [&[&str]; 2] = [&["ask-for-stop", RUN, "20000"], &["never"]];
-        let mut request = request(NOWHERE, &attacks).0;
-        request.store = Arc::new(store.clone());
-        request
-    };
-    let mut run = plugin.run(asking(&store)).await.unwrap();
+    let held = Held::new();
+    let attacks: [&[&str]; 2] = [&["ask-for-stop", RUN, "20000"], &["never"]];
+    let mut request = request(NOWHERE, &attacks).0;
+    request.store = Arc::clone(&held) as _;
+    let mut run = plugin.run(request).await.unwrap();
+    // By now all of them have been asked.
     let event = format!("{:?}", run.next().await);
     assert!(event.contains("asked"), "{event}");
-    // 20,000 readers ten times a second would leave the one thread nothing.
-    let started = Instant::now();
-    for _ in 0..10 {
-        tokio::time::sleep(Duration::from_millis(10)).await;
-    }
-    let elapsed = started.elapsed();
-    assert!(elapsed < Duration::from_secs(2), "{elapsed:?}");
+    assert_eq!(held.questions.load(Ordering::SeqCst), 4);
 }
 
 #[tokio::test]

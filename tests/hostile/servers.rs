@@ -3,7 +3,7 @@
 
 use crate::harness::raw::{
     CONTINUATION, DATA, END_HEADERS, END_STREAM, GOAWAY, HEADERS, PING, PUSH_PROMISE, RST_STREAM,
-    Raw, SETTINGS, STATUS_200, drain, frame, header,
+    Raw, SETTINGS, STATUS_200, frame, header,
 };
 use crate::harness::server::{Server, answer};
 use crate::harness::{GRANTED, hostile, outcomes, request, within};
@@ -33,7 +33,11 @@ fn response(fields: &[u8], flags: u8) -> Vec<u8> {
 #[tokio::test]
 async fn silence_is_an_error_after_a_while() {
     // Nothing at all, not even a greeting.
-    let mute = Raw::start(|mut socket| async move { drain(&mut socket).await }).await;
+    let mute = Raw::start(|socket| async move {
+        let _open = socket;
+        std::future::pending().await
+    })
+    .await;
     let outcome = assert_error(&mute).await;
     assert!(outcome.contains("HttpResponseTimeout"), "{outcome}");
     // No answer; no body; no more of it.
@@ -149,18 +153,17 @@ async fn a_request_that_is_turned_away_is_not_sent_again() {
         payload.extend_from_slice(&u32::to_be_bytes(code));
         payload.extend_from_slice(b"\x1b[2J go away");
         let go = frame(GOAWAY, 0, 0, &payload);
-        let server = Raw::after_request(move |mut socket, _| {
+        let server = Raw::after_request(move |mut writer| {
             let go = go.clone();
             async move {
-                let _ = socket.write_all(&go).await;
-                let _ = socket.shutdown().await;
-                drain(&mut socket).await;
+                let _ = writer.write_all(&go).await;
+                let _ = writer.shutdown().await;
             }
         })
         .await;
         assert_error(&server).await;
     }
-    let closes = Raw::after_request(|socket, _| async move { drop(socket) }).await;
+    let closes = Raw::after_request(|writer| async move { drop(writer) }).await;
     assert_error(&closes).await;
 }
 
@@ -208,20 +211,6 @@ async fn header_bombs_are_not_taken() {
     }
 }
 
-/// A server that sends the same for as long as it is let.
-async fn flood(first: Vec<u8>, piece: Vec<u8>) -> Raw {
-    Raw::after_request(move |mut socket, _| {
-        let (first, piece) = (first.clone(), piece.clone());
-        async move {
-            if socket.write_all(&first).await.is_err() {
-                return;
-            }
-            while socket.write_all(&piece).await.is_ok() {}
-        }
-    })
-    .await
-}
-
 #[tokio::test]
 async fn floods_of_frames_end() {
     let head = || response(STATUS_200, END_HEADERS);
@@ -246,7 +235,7 @@ async fn floods_of_frames_end() {
         ),
         ("resets of others", head(), frame(RST_STREAM, 0, 3, &[0; 4])),
     ] {
-        let server = flood(first, piece).await;
+        let server = Raw::floods(first, piece).await;
         let outcome = ask(&server.url(), &server.authority()).await;
         assert!(outcome.contains("ErrorCode::"), "{what}: {outcome}");
     }
@@ -255,7 +244,7 @@ async fn floods_of_frames_end() {
 /// On two threads a server can be quick enough that there always is a piece.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_flood_of_nothing_does_not_hold_a_thread() {
-    let server = flood(
+    let server = Raw::floods(
         response(STATUS_200, END_HEADERS),
         frame(DATA, 0, 1, &[]).repeat(1000),
     )

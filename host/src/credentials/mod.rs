@@ -1,9 +1,9 @@
 //! Credentials: who holds them, and where they go.
 //!
 //! A plugin never sees them. The host adds them to requests that the policy has
-//! allowed, and puts an opaque text in their place in every document that it
-//! hands to a plugin ([`conceal`]). [`modal`] knows where a user keeps those for
-//! Modal and under which header names they travel.
+//! allowed (`Credentials`), and puts an opaque text in their place in every
+//! document that it hands to a plugin ([`conceal`]). [`modal`] knows where a
+//! user keeps those for Modal and under which header names they travel.
 
 mod conceal;
 pub mod modal;

@@ -1,7 +1,6 @@
 //! Bodies on their way, both ways: counted, bounded and timed.
 
 use super::clients::Stream;
-use crate::limits::EMPTY_PIECES;
 use crate::log::GuestLog;
 use bytes::{Bytes, BytesMut};
 use flavor_policy::Budget;
@@ -99,8 +98,6 @@ pub(crate) struct AnswerBody {
     budget: Budget,
     silence: Duration,
     silent_until: Option<Pin<Box<Sleep>>>,
-    /// Pieces in a row without anything in them.
-    empty: u32,
     log: Arc<GuestLog>,
     /// One of the places for requests under way and one on a connection, until
     /// the answer is over.
@@ -120,7 +117,6 @@ impl AnswerBody {
             budget,
             silence,
             silent_until: None,
-            empty: 0,
             log,
             _places: places,
         }
@@ -146,20 +142,9 @@ impl Body for AnswerBody {
                 Poll::Pending => Poll::Pending,
             };
         };
-        // A server that sends pieces with nothing in them is as good as silent.
-        let is_empty =
-            matches!(&frame, Some(Ok(frame)) if frame.data_ref().is_some_and(Bytes::is_empty));
-        if is_empty {
-            self.empty += 1;
-            if self.empty > EMPTY_PIECES {
-                return Poll::Ready(Some(Err(Error::HttpProtocolError)));
-            }
-        } else {
-            self.empty = 0;
-            let until = Instant::now() + self.silence;
-            if let Some(clock) = &mut self.silent_until {
-                clock.as_mut().reset(until);
-            }
+        let until = Instant::now() + self.silence;
+        if let Some(clock) = &mut self.silent_until {
+            clock.as_mut().reset(until);
         }
         Poll::Ready(match frame {
             None => None,

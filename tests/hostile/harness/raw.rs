@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::net::{TcpListener, TcpStream};
 
 /// Frame types of RFC 9113, section 6.
@@ -82,27 +83,31 @@ impl Raw {
         }
     }
 
-    /// `attack` gets connections on which a request has begun, and its stream.
+    /// `attack` writes to connections on which a request has begun. Everything
+    /// that comes in is read and counted, until it has written its last.
     pub(crate) async fn after_request<F>(
-        attack: impl Fn(TcpStream, u32) -> F + Clone + Send + Sync + 'static,
+        attack: impl Fn(OwnedWriteHalf) -> F + Clone + Send + Sync + 'static,
     ) -> Self
     where
         F: Future<Output = ()> + Send + 'static,
     {
         let requests: Arc<AtomicUsize> = Arc::default();
-        let counted = Arc::clone(&requests);
-        let mut server = Self::start(move |mut socket| {
-            let counted = Arc::clone(&counted);
-            let attack = attack.clone();
+        let counter = Arc::clone(&requests);
+        let mut server = Self::start(move |socket| {
+            let (mut reader, mut writer) = socket.into_split();
+            let (counter, attack) = (Arc::clone(&counter), attack.clone());
             async move {
-                let hello = frame(SETTINGS, 0, 0, &[]);
-                if socket.write_all(&hello).await.is_err() {
+                let _ = writer.write_all(&frame(SETTINGS, 0, 0, &[])).await;
+                if !next_request(&mut reader, true).await {
                     return;
                 }
-                if let Some(stream) = first_request(&mut socket).await {
-                    counted.fetch_add(1, Ordering::Relaxed);
-                    attack(socket, stream).await;
-                }
+                counter.fetch_add(1, Ordering::Relaxed);
+                let counting = async {
+                    while next_request(&mut reader, false).await {
+                        counter.fetch_add(1, Ordering::Relaxed);
+                    }
+                };
+                futures::join!(counting, attack(writer));
             }
         })
         .await;
@@ -112,15 +117,28 @@ impl Raw {
 
     /// `attack` is all that follows a request; then the connection stays open.
     pub(crate) async fn sends(attack: Vec<Vec<u8>>) -> Self {
-        Self::after_request(move |mut socket, _| {
+        Self::after_request(move |mut writer| {
             let attack = attack.clone();
             async move {
                 for piece in attack {
-                    if socket.write_all(&piece).await.is_err() {
+                    if writer.write_all(&piece).await.is_err() {
                         return;
                     }
                 }
-                drain(&mut socket).await;
+                std::future::pending().await
+            }
+        })
+        .await
+    }
+
+    /// Sends the same for as long as it is let.
+    pub(crate) async fn floods(first: Vec<u8>, piece: Vec<u8>) -> Self {
+        Self::after_request(move |mut writer| {
+            let (first, piece) = (first.clone(), piece.clone());
+            async move {
+                if writer.write_all(&first).await.is_ok() {
+                    while writer.write_all(&piece).await.is_ok() {}
+                }
             }
         })
         .await
@@ -134,30 +152,30 @@ impl Raw {
         self.address.to_string()
     }
 
-    /// Connections on which a request has begun.
+    /// Requests that have begun, on whatever connection.
     pub(crate) fn requests(&self) -> usize {
         self.requests.load(Ordering::Relaxed)
     }
 }
 
-/// Reads until the other side has closed.
-pub(crate) async fn drain(socket: &mut TcpStream) {
-    let mut buffer = vec![0; 16 * 1024];
-    while matches!(socket.read(&mut buffer).await, Ok(1..)) {}
-}
-
-/// The stream of the first request on a connection.
-async fn first_request(socket: &mut TcpStream) -> Option<u32> {
-    let mut preface = [0; 24];
-    socket.read_exact(&mut preface).await.ok()?;
-    loop {
-        let mut head = [0; 9];
-        socket.read_exact(&mut head).await.ok()?;
-        let [a, b, c, kind, _, stream @ ..] = head;
-        let mut payload = vec![0; u32::from_be_bytes([0, a, b, c]) as usize];
-        socket.read_exact(&mut payload).await.ok()?;
-        if kind == HEADERS {
-            return Some(u32::from_be_bytes(stream));
+/// Reads on until a request begins; false at the end. The first one comes after
+/// the client's greeting.
+async fn next_request(reader: &mut OwnedReadHalf, first: bool) -> bool {
+    async {
+        if first {
+            reader.read_exact(&mut [0; 24]).await?;
+        }
+        loop {
+            let mut head = [0; 9];
+            reader.read_exact(&mut head).await?;
+            let [a, b, c, kind, ..] = head;
+            let length = u32::from_be_bytes([0, a, b, c]);
+            reader.read_exact(&mut vec![0; length as usize]).await?;
+            if kind == HEADERS {
+                return std::io::Result::Ok(());
+            }
         }
     }
+    .await
+    .is_ok()
 }

@@ -10,6 +10,7 @@ use wasip3::random::random;
 use wasip3::wit_future;
 
 pub(super) fn attack(name: &str, arguments: &[&str]) -> Option<String> {
+    let count = number(arguments, 0);
     match name {
         "grow" => Some(grow()),
         "big-text" => Some("x".repeat(number(arguments, 0))),
@@ -22,11 +23,13 @@ pub(super) fn attack(name: &str, arguments: &[&str]) -> Option<String> {
             Some(format!("{:?}", Fields::new().append("x-big", &value)))
         }
         "many-headers" => Some(many_headers()),
-        "leak-fields" => leak(Fields::new),
-        "leak-options" => leak(RequestOptions::new),
-        "leak-streams" => leak(wit_stream::new::<super::Event>),
-        "leak-futures" => leak(|| wit_future::new::<Result<(), ErrorCode>>(|| Ok(()))),
-        "leak-timers" => leak(|| {
+        "leak-fields" => leak(count, Fields::new),
+        "leak-options" => leak(count, RequestOptions::new),
+        "leak-streams" => leak(count, wit_stream::new::<super::Event>),
+        "leak-futures" => leak(count, || {
+            wit_future::new::<Result<(), ErrorCode>>(|| Ok(()))
+        }),
+        "leak-timers" => leak(count, || {
             // Begun, and then forgotten.
             let mut timer = Box::pin(monotonic_clock::wait_for(u64::MAX));
             let _ = (&mut timer).now_or_never();
@@ -62,11 +65,13 @@ fn many_headers() -> String {
     count.to_string()
 }
 
+/// Makes so many and gives none of them back.
 #[allow(clippy::mem_forget, reason = "that is the attack")]
-fn leak<T>(mut make: impl FnMut() -> T) -> Option<String> {
-    loop {
+fn leak<T>(count: u32, mut make: impl FnMut() -> T) -> Option<String> {
+    for _ in 0..count {
         std::mem::forget(make());
     }
+    Some(count.to_string())
 }
 
 /// Warnings of a size.
