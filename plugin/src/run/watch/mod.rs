@@ -1,7 +1,7 @@
 //! Learns when sandboxes end.
 //!
-//! [`state`] decides which question is asked when, [`course`] how a listing is
-//! read, [`pace`] how often; here the questions are put.
+//! `state` decides which question is asked when, `course` how a listing is
+//! read, `pace` how often; here the questions are put.
 
 mod course;
 mod pace;
