@@ -1,8 +1,9 @@
 //! A unary gRPC call through guest, policy and host against the same call made
 //! with reqwest alone, on the same server, over loopback.
 //!
-//! The plugin asks a server that always answers "still running": one question
-//! after the other, without a pause. Run with `cargo bench --bench grpc_call`.
+//! The plugin runs a chain of steps on a server that answers everything at once:
+//! two calls per step, one after the other, and all that a controller does between
+//! them is counted too. Run with `cargo bench -p flavor-host --bench grpc_call`.
 #![allow(
     clippy::expect_used,
     clippy::indexing_slicing,
@@ -13,7 +14,7 @@
 )]
 
 use bytes::Bytes;
-use flavor_host::contract::{Event, ExecutionMode, Pipeline, Resources, Retry, Step};
+use flavor_host::contract::{Event, ExecutionMode, Pipeline, Resources, Retry, RunStatus, Step};
 use flavor_host::credentials::Secret;
 use flavor_host::credentials::modal::TokenPair;
 use flavor_host::store::MemoryStore;
@@ -35,13 +36,15 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 use tokio::net::TcpListener;
 
-/// Questions of one measurement.
-const CALLS: u64 = 20_000;
+/// Steps of the chain.
+const STEPS: u32 = 3_000;
+/// Calls of one measurement: a create and a question for the end of each step.
+const CALLS: u32 = 2 * STEPS;
 const ROUNDS: usize = 5;
 
 fn main() {
     // The server has a thread of its own, as it would have a machine of its own.
-    let (address, waits) = serve();
+    let address = serve();
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
@@ -52,7 +55,6 @@ fn main() {
         let mut ratios = Vec::new();
         for round in 1..=ROUNDS {
             let alone = with_reqwest(address).await;
-            waits.store(0, Ordering::Relaxed);
             let through = through_the_guest(&plugin, address).await;
             let ratio = through.as_secs_f64() / alone.as_secs_f64();
             println!(
@@ -107,7 +109,7 @@ async fn with_reqwest(address: SocketAddr) -> Duration {
         let answer = response.into_body().collect().await.unwrap();
         assert!(answer.trailers().is_some());
     }
-    started.elapsed() / u32::try_from(CALLS).unwrap()
+    started.elapsed() / CALLS
 }
 
 async fn through_the_guest(plugin: &Plugin, address: SocketAddr) -> Duration {
@@ -118,17 +120,13 @@ async fn through_the_guest(plugin: &Plugin, address: SocketAddr) -> Duration {
     let mut run = plugin.run(request).await.unwrap();
     let mut started = None;
     while let Some(event) = run.next().await {
-        match event {
-            Event::StepStarted(_) => started = Some(Instant::now()),
-            Event::StepFinished(_) => {
-                let elapsed = started.unwrap().elapsed();
-                run.finish().await.unwrap();
-                return elapsed / u32::try_from(CALLS).unwrap();
-            }
-            _ => {}
+        if let Event::StepStarted(_) = event {
+            started.get_or_insert_with(Instant::now);
         }
     }
-    panic!("the run ended early")
+    let elapsed = started.unwrap().elapsed();
+    assert_eq!(run.finish().await.unwrap().status, RunStatus::Completed);
+    elapsed / CALLS
 }
 
 fn pipeline() -> Pipeline {
@@ -137,32 +135,37 @@ fn pipeline() -> Pipeline {
         name: "bench".into(),
         execution_mode: ExecutionMode::FailFast,
         max_parallelism: None,
-        steps: vec![Step {
-            name: "step".into(),
-            command: vec!["true".into()],
-            after: Vec::new(),
-            image: "image".into(),
-            settings: "{}".into(),
-            resources: Resources {
-                cpu_count: None,
-                gpu_count: None,
-                memory: None,
-            },
-            environment: Vec::new(),
-            retry: Retry {
-                max_retries: 0,
-                delay: 0.0,
-                backoff: 1.0,
-            },
-        }],
+        steps: (0..STEPS).map(step).collect(),
     }
 }
 
-/// A server that answers everything at once, and that counts the questions of
-/// the plugin.
-fn serve() -> (SocketAddr, Arc<AtomicU64>) {
-    let waits = Arc::new(AtomicU64::new(0));
-    let counted = Arc::clone(&waits);
+fn step(number: u32) -> Step {
+    let before = number.checked_sub(1);
+    Step {
+        name: format!("s{number}"),
+        command: vec!["true".into()],
+        after: before
+            .map(|before| format!("s{before}"))
+            .into_iter()
+            .collect(),
+        image: "image".into(),
+        settings: "{}".into(),
+        resources: Resources {
+            cpu_count: None,
+            gpu_count: None,
+            memory: None,
+        },
+        environment: Vec::new(),
+        retry: Retry {
+            max_retries: 0,
+            delay: 0.0,
+            backoff: 1.0,
+        },
+    }
+}
+
+/// A server that answers everything at once.
+fn serve() -> SocketAddr {
     let (sender, address) = std::sync::mpsc::channel();
     std::thread::spawn(move || {
         let runtime = tokio::runtime::Builder::new_current_thread()
@@ -175,26 +178,22 @@ fn serve() -> (SocketAddr, Arc<AtomicU64>) {
             loop {
                 let (socket, _) = listener.accept().await.unwrap();
                 socket.set_nodelay(true).unwrap();
-                let waits = Arc::clone(&counted);
                 tokio::spawn(
                     hyper::server::conn::http2::Builder::new(TokioExecutor::new())
-                        .serve_connection(
-                            TokioIo::new(socket),
-                            service_fn(move |request| answer(request, Arc::clone(&waits))),
-                        ),
+                        .serve_connection(TokioIo::new(socket), service_fn(answer)),
                 );
             }
         });
     });
-    (address.recv().unwrap(), waits)
+    address.recv().unwrap()
 }
 
 type AnswerBody = http_body_util::combinators::BoxBody<Bytes, Infallible>;
 
 async fn answer(
     request: http::Request<Incoming>,
-    waits: Arc<AtomicU64>,
 ) -> Result<http::Response<AnswerBody>, Infallible> {
+    static SANDBOXES: AtomicU64 = AtomicU64::new(0);
     let method = request.uri().path().rsplit('/').next().unwrap().to_owned();
     let _ = request.into_body().collect().await;
     let result = |status| {
@@ -227,12 +226,12 @@ async fn answer(
             ..ImageGetOrCreateResponse::default()
         }),
         "SandboxCreateV2" => framed(&SandboxCreateV2Response {
-            sandbox_id: "sb-01JABCDEFGHJKMNPQRSTVWXYZ0".into(),
+            sandbox_id: format!("sb-{:026}", SANDBOXES.fetch_add(1, Ordering::Relaxed)),
             task_id: "ta-V".into(),
             ..SandboxCreateV2Response::default()
         }),
         "SandboxWaitV2" => framed(&SandboxWaitResponse {
-            result: result(1).filter(|_| waits.fetch_add(1, Ordering::Relaxed) + 1 >= CALLS),
+            result: result(1),
             ..SandboxWaitResponse::default()
         }),
         _ => framed(&SandboxWaitResponse::default()),

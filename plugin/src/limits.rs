@@ -140,7 +140,13 @@ pub const HOLD_AFTER: Duration = Duration::from_secs(1);
 /// [`LIST_PAUSE`] and cost less.
 pub const HOLD_RATE: u32 = 50;
 
-/// The same number where the service has no listings to offer: all sandboxes
+/// Sandboxes that the first question is held about without regard to
+/// [`HOLD_RATE`], while there are no more of them: as many as narrow pipelines
+/// run side by side. A chain of steps that end at once would take 20 ms a step
+/// otherwise.
+pub const HOLDS_WITHOUT_A_PAUSE: usize = 8;
+
+/// [`HOLDS_AT_ONCE`] where the service has no listings to offer: all sandboxes
 /// take turns.
 pub const TURNS_AT_ONCE: usize = 256;
 

@@ -20,11 +20,6 @@ use exit::{Exit, Failure};
 use std::process::ExitCode;
 use tracing_subscriber::EnvFilter;
 
-/// Thousands of requests at a time are millions of small allocations, which the
-/// system's allocator is slow at: a fifth of the CPU of a wide pipeline.
-#[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
-
 fn main() -> ExitCode {
     let args = match Args::try_parse() {
         Ok(args) => args,

@@ -65,6 +65,8 @@ struct Entry {
     failures: u32,
     /// Listings in a row that it was not in.
     absences: u32,
+    /// Whether a question about it has been held before.
+    was_held: bool,
 }
 
 /// Where a sandbox stands in listings: when the server created it.
@@ -193,6 +195,7 @@ impl Watching {
                 answered: now,
                 failures: 0,
                 absences: 0,
+                was_held: false,
             },
         );
         self.asked += 1;
@@ -213,7 +216,7 @@ impl Watching {
     pub(super) fn questions(&mut self, now: Duration) -> Vec<Question> {
         let mut questions = Vec::new();
         while let Some((_, key)) = self.due.first().copied().filter(|(due, _)| *due <= now) {
-            let question = match self.held < self.places() && self.holds.some_at(now) <= now {
+            let question = match self.held < self.places() && self.holds_at(key, now) <= now {
                 true => self.hold(key),
                 false if self.asked < limits::ASKS_AT_ONCE => self.ask(key),
                 false => break,
@@ -238,13 +241,14 @@ impl Watching {
         let due = self.due.first().map(|(due, _)| *due);
         let may_hold = self.held < self.places();
         let may_ask = self.asked < limits::ASKS_AT_ONCE || may_hold;
-        let oldest = self.idle.first().filter(|_| may_hold);
-        let oldest = oldest.and_then(|(_, key)| self.entries.get(key));
-        let old_at = oldest.map(|entry| match self.are_few() {
-            true => now,
-            false => entry.since + limits::HOLD_AFTER,
+        let oldest = self.idle.first().copied().filter(|_| may_hold);
+        let promotion = oldest.and_then(|(_, key)| {
+            let old_at = match self.are_few() {
+                true => now,
+                false => self.entries.get(&key)?.since + limits::HOLD_AFTER,
+            };
+            Some(old_at.max(self.holds_at(key, now)))
         });
-        let promotion = old_at.map(|old_at| old_at.max(self.holds.some_at(now)));
         [listing, due.filter(|_| may_ask), promotion]
             .into_iter()
             .flatten()
@@ -445,7 +449,7 @@ impl Watching {
     /// together with others.
     fn next_to_hold(&mut self, now: Duration) -> Option<Key> {
         let (_, key) = self.idle.first().copied()?;
-        if self.held >= self.places() || self.holds.some_at(now) > now {
+        if self.held >= self.places() || self.holds_at(key, now) > now {
             return None;
         }
         let old = || {
@@ -453,6 +457,21 @@ impl Watching {
             entry.is_some_and(|entry| entry.since + limits::HOLD_AFTER <= now)
         };
         (self.are_few() || old()).then_some(key)
+    }
+
+    /// When a question about this sandbox may be held. In a narrow pipeline the
+    /// first one at once: steps that end within a moment follow each other without
+    /// a pause.
+    fn holds_at(&mut self, key: Key, now: Duration) -> Duration {
+        let is_first = self.entries.get(&key).is_some_and(|entry| !entry.was_held);
+        match is_first && self.are_alone() {
+            true => now,
+            false => self.holds.some_at(now),
+        }
+    }
+
+    fn are_alone(&self) -> bool {
+        self.entries.len() <= limits::HOLDS_WITHOUT_A_PAUSE
     }
 
     fn are_few(&self) -> bool {
@@ -466,7 +485,9 @@ impl Watching {
             false => limits::WAIT_HOLD,
         };
         // Where there is nothing else, there is nothing to save.
-        if self.lists {
+        let entry = self.entries.get_mut(&key)?;
+        let was_held = std::mem::replace(&mut entry.was_held, true);
+        if self.lists && (was_held || !self.are_alone()) {
             self.holds.take();
         }
         self.come_to(key, State::Held, Duration::MAX);

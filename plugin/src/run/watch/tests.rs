@@ -265,6 +265,21 @@ fn one_short_one_after_the_other_is_known_soon() {
     assert!(outcome.slowest() <= soon, "{:?}", outcome.slowest());
 }
 
+/// As in a chain of steps that do nothing.
+#[test]
+fn short_ones_one_after_the_other_are_known_at_once() {
+    let lives = (0..1000).map(|number| {
+        let created = Duration::from_millis(5) * number;
+        (created, created)
+    });
+    let outcome = Simulation::run(GOOD, lives.collect());
+    assert!(
+        outcome.slowest() <= 2 * ROUND_TRIP,
+        "{:?}",
+        outcome.slowest()
+    );
+}
+
 #[test]
 fn short_ones_cost_next_to_nothing() {
     let lives = lives(2000, Duration::ZERO, Duration::ZERO);
