@@ -236,7 +236,8 @@ async fn watch(plugin: &Plugin, url: &str, pipeline: Pipeline) -> Seen {
     let limits = plugin.host().limits();
     let run_dir = state.run_dir(&pipeline.run_id).unwrap();
     let outputs = run_dir.outputs().unwrap();
-    let mut outputs = outputs.writer(limits.step_output_bytes, limits.run_output_bytes);
+    let outputs = outputs.writer(limits.step_output_bytes, limits.run_output_bytes);
+    let mut outputs = outputs.unwrap();
     let variable = |name, default: &str| std::env::var(name).unwrap_or_else(|_| default.to_owned());
     let id = variable("MODAL_TOKEN_ID", "ak-1");
     let secret = Secret::new(variable("MODAL_TOKEN_SECRET", "as-1"));

@@ -200,3 +200,8 @@ pub(crate) const EVENT_BATCH: usize = 128;
 /// How long a run that was dropped may take to stop. As long as one that is
 /// stopped on request.
 pub(crate) const DROPPED_RUN: Duration = Duration::from_secs(10);
+
+/// Pieces that are kept of the output of one attempt; later ones are counted and
+/// dropped. A day of a line every ten milliseconds; reading them takes 8 bytes of
+/// memory each.
+pub(crate) const STEP_OUTPUT_PIECES: u32 = 10_000_000;

@@ -187,7 +187,14 @@ impl Plugin {
         let created = request.store.create(new).await;
         created.map_err(StartError::Store)?;
 
-        let run = OwnRun::new(record.id.clone(), request.store, redactor, limits);
+        let has_cache_keys = !request.cache_keys.is_empty();
+        let run = OwnRun::new(
+            record.id.clone(),
+            request.store,
+            redactor,
+            has_cache_keys,
+            limits,
+        );
         let grants = Grants {
             gate,
             run: Some(run),

@@ -3,7 +3,7 @@
 //! ```text
 //! runs.db            the run store
 //! runs/RUN/lock      locked by the process that controls the run
-//! runs/RUN/outputs/  what its steps wrote
+//! runs/RUN/outputs   what its steps wrote
 //! runs/RUN/shared/   what its steps left for each other and for the user
 //! runs/RUN/local/    an embedded local Modal, while it lives
 //! ```
@@ -204,9 +204,9 @@ impl RunDir {
     ///
     /// # Errors
     ///
-    /// When the directory cannot be created.
+    /// When the directory is gone.
     pub fn outputs(&self) -> io::Result<Outputs> {
-        Ok(Outputs::new(subdirectory(&self.directory, "outputs")?))
+        Ok(Outputs::new(self.directory.try_clone()?))
     }
 
     /// What its steps leave for each other and for the user. Created if need be.

@@ -6,7 +6,7 @@ use crate::exit::{Exit, Failure};
 use crate::render::{Characters, output_object};
 use crate::{paths, terminal};
 use flavor_host::contract::OutputStream;
-use flavor_host::outputs::{Outputs, Piece, Pieces};
+use flavor_host::outputs::{OutputReader, Piece, Pieces};
 use flavor_host::store::RunRecord;
 use serde_json::{Value, json};
 use std::io;
@@ -17,7 +17,7 @@ pub(crate) async fn logs(args: LogsArgs) -> Result<Exit, Failure> {
     let steps = steps(&run, args.step.as_deref())?;
     let outputs = state
         .run_dir(&args.run)
-        .and_then(|directory| directory.outputs())
+        .and_then(|directory| directory.outputs()?.reader())
         .map_err(unreadable)?;
     for step in steps {
         match show(&outputs, step, &args) {
@@ -44,8 +44,8 @@ fn steps<'r>(run: &'r RunRecord, asked: Option<&str>) -> Result<Vec<&'r str>, Fa
     }
 }
 
-fn show(outputs: &Outputs, step: &str, args: &LogsArgs) -> io::Result<()> {
-    for attempt in outputs.attempts(step)? {
+fn show(outputs: &OutputReader, step: &str, args: &LogsArgs) -> io::Result<()> {
+    for attempt in outputs.attempts(step) {
         let pieces = outputs.read(step, attempt)?;
         match args.json {
             true => show_objects(pieces, step, attempt)?,
@@ -55,7 +55,7 @@ fn show(outputs: &Outputs, step: &str, args: &LogsArgs) -> io::Result<()> {
     Ok(())
 }
 
-fn show_objects(pieces: Pieces, step: &str, attempt: u32) -> io::Result<()> {
+fn show_objects(pieces: Pieces<'_>, step: &str, attempt: u32) -> io::Result<()> {
     let put = |object: Value| terminal::put(format!("{object}\n").as_bytes());
     let mut stdout = Characters::default();
     let mut stderr = Characters::default();
@@ -90,7 +90,7 @@ fn show_objects(pieces: Pieces, step: &str, attempt: u32) -> io::Result<()> {
     Ok(())
 }
 
-fn show_text(pieces: Pieces, step: &str, with_labels: bool) -> io::Result<()> {
+fn show_text(pieces: Pieces<'_>, step: &str, with_labels: bool) -> io::Result<()> {
     let mut at_line_start = true;
     for piece in pieces {
         match piece? {
