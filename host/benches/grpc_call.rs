@@ -1,9 +1,9 @@
 //! A unary gRPC call through guest, policy and host against the same call made
 //! with reqwest alone, on the same server, over loopback.
 //!
-//! The plugin runs a chain of steps on a server that answers everything at once:
-//! two calls per step, one after the other, and all that a controller does between
-//! them is counted too. Run with `cargo bench -p flavor-host --bench grpc_call`.
+//! The plugin asks a server that answers everything at once how sandboxes stand, one
+//! after the other, in one call of its export `fetch-status`: nothing of a controller
+//! or a run store is in between. `cargo bench -p flavor-host --bench grpc_call`.
 #![allow(
     clippy::expect_used,
     clippy::indexing_slicing,
@@ -14,32 +14,27 @@
 )]
 
 use bytes::Bytes;
-use flavor_host::contract::{Event, ExecutionMode, Pipeline, Resources, Retry, RunStatus, Step};
+use flavor_host::contract::{RunRecord, RunStatus, StepStatus};
 use flavor_host::credentials::Secret;
 use flavor_host::credentials::modal::TokenPair;
-use flavor_host::store::MemoryStore;
-use flavor_host::{Host, Plugin, RunRequest, Target};
+use flavor_host::{Connection, Host, Plugin, Target};
 use http_body_util::{BodyExt as _, StreamBody};
 use hyper::body::{Frame, Incoming};
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use modal_proto::client::{
-    AppGetOrCreateResponse, AuthTokenGetResponse, EnvironmentGetOrCreateResponse,
-    EnvironmentMetadata, EnvironmentSettings, GenericResult, ImageGetOrCreateResponse,
-    SandboxCreateV2Response, SandboxWaitRequest, SandboxWaitResponse,
+    AuthTokenGetResponse, GenericResult, SandboxWaitRequest, SandboxWaitResponse,
 };
 use prost::Message;
 use std::convert::Infallible;
 use std::net::SocketAddr;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 use tokio::net::TcpListener;
 
-/// Steps of the chain.
-const STEPS: u32 = 3_000;
-/// Calls of one measurement: a create and a question for the end of each step.
-const CALLS: u32 = 2 * STEPS;
+/// Calls of one measurement.
+const CALLS: u32 = 5_000;
+/// Calls before it.
+const WARM_UP: u32 = 100;
 const ROUNDS: usize = 5;
 
 fn main() {
@@ -87,8 +82,8 @@ async fn with_reqwest(address: SocketAddr) -> Duration {
     };
     let body = framed(&message);
     let mut started = Instant::now();
-    for call in 0..CALLS + 100 {
-        if call == 100 {
+    for call in 0..CALLS + WARM_UP {
+        if call == WARM_UP {
             started = Instant::now();
         }
         let request = client
@@ -112,56 +107,39 @@ async fn with_reqwest(address: SocketAddr) -> Duration {
     started.elapsed() / CALLS
 }
 
+/// The status of many sandboxes, asked for one after the other in one call of the
+/// plugin, less the same for few: what is left is calls.
 async fn through_the_guest(plugin: &Plugin, address: SocketAddr) -> Duration {
+    let few = statuses(plugin, address, WARM_UP).await;
+    let many = statuses(plugin, address, WARM_UP + CALLS).await;
+    many.saturating_sub(few) / CALLS
+}
+
+async fn statuses(plugin: &Plugin, address: SocketAddr, sandboxes: u32) -> Duration {
     let credentials = TokenPair::new("ak-1", Secret::new("as-1")).unwrap();
     let target = Target::new(&format!("http://{address}"), credentials).unwrap();
-    let mut request = RunRequest::new(pipeline(), target, Arc::new(MemoryStore::new()));
-    request.outputs = false;
-    let mut run = plugin.run(request).await.unwrap();
-    let mut started = None;
-    while let Some(event) = run.next().await {
-        if let Event::StepStarted(_) = event {
-            started.get_or_insert_with(Instant::now);
-        }
-    }
-    let elapsed = started.unwrap().elapsed();
-    assert_eq!(run.finish().await.unwrap().status, RunStatus::Completed);
-    elapsed / CALLS
-}
-
-fn pipeline() -> Pipeline {
-    Pipeline {
+    let step = |number| {
+        let metadata = format!("{{\"sandbox_id\":\"sb-{number:026}\"}}");
+        (format!("s{number}"), StepStatus::Running, metadata)
+    };
+    let run = RunRecord {
         run_id: "bench".into(),
-        name: "bench".into(),
-        execution_mode: ExecutionMode::FailFast,
-        max_parallelism: None,
-        steps: (0..STEPS).map(step).collect(),
-    }
-}
-
-fn step(number: u32) -> Step {
-    let before = number.checked_sub(1);
-    Step {
-        name: format!("s{number}"),
-        command: vec!["true".into()],
-        after: before
-            .map(|before| format!("s{before}"))
-            .into_iter()
-            .collect(),
-        image: "image".into(),
-        settings: "{}".into(),
-        resources: Resources {
-            cpu_count: None,
-            gpu_count: None,
-            memory: None,
-        },
-        environment: Vec::new(),
-        retry: Retry {
-            max_retries: 0,
-            delay: 0.0,
-            backoff: 1.0,
-        },
-    }
+        // Nothing is asked about the run itself.
+        status: RunStatus::Running,
+        metadata: "{}".into(),
+        steps: (0..sandboxes).map(step).collect(),
+    };
+    let started = Instant::now();
+    let asked = plugin.fetch_status(Connection::new(target), run, true);
+    let (_, steps) = asked.await.unwrap();
+    let elapsed = started.elapsed();
+    assert!(
+        steps
+            .iter()
+            .all(|(_, status)| *status == StepStatus::Completed)
+    );
+    assert_eq!(steps.len(), sandboxes as usize);
+    elapsed
 }
 
 /// A server that answers everything at once.
@@ -193,45 +171,18 @@ type AnswerBody = http_body_util::combinators::BoxBody<Bytes, Infallible>;
 async fn answer(
     request: http::Request<Incoming>,
 ) -> Result<http::Response<AnswerBody>, Infallible> {
-    static SANDBOXES: AtomicU64 = AtomicU64::new(0);
     let method = request.uri().path().rsplit('/').next().unwrap().to_owned();
     let _ = request.into_body().collect().await;
-    let result = |status| {
-        Some(GenericResult {
-            status,
-            ..GenericResult::default()
-        })
-    };
     let message = match method.as_str() {
         "AuthTokenGet" => framed(&AuthTokenGetResponse {
             token: "e30.e30.sig".into(),
         }),
-        "AppGetOrCreate" => framed(&AppGetOrCreateResponse {
-            app_id: "ap-1".into(),
-            ..AppGetOrCreateResponse::default()
-        }),
-        "EnvironmentGetOrCreate" => framed(&EnvironmentGetOrCreateResponse {
-            metadata: Some(EnvironmentMetadata {
-                settings: Some(EnvironmentSettings {
-                    image_builder_version: "2025.06".into(),
-                    ..EnvironmentSettings::default()
-                }),
-                ..EnvironmentMetadata::default()
-            }),
-            ..EnvironmentGetOrCreateResponse::default()
-        }),
-        "ImageGetOrCreate" => framed(&ImageGetOrCreateResponse {
-            image_id: "im-1".into(),
-            result: result(1),
-            ..ImageGetOrCreateResponse::default()
-        }),
-        "SandboxCreateV2" => framed(&SandboxCreateV2Response {
-            sandbox_id: format!("sb-{:026}", SANDBOXES.fetch_add(1, Ordering::Relaxed)),
-            task_id: "ta-V".into(),
-            ..SandboxCreateV2Response::default()
-        }),
         "SandboxWaitV2" => framed(&SandboxWaitResponse {
-            result: result(1),
+            result: Some(GenericResult {
+                // Success.
+                status: 1,
+                ..GenericResult::default()
+            }),
             ..SandboxWaitResponse::default()
         }),
         _ => framed(&SandboxWaitResponse::default()),

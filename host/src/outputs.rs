@@ -588,10 +588,7 @@ mod tests {
             writer.record(&end()).unwrap();
         }
         let lost = Piece::Lost { bytes: Some(1) };
-        assert_eq!(
-            read(&directory, "a"),
-            [stdout(b"abc"), stdout(b"de"), lost]
-        );
+        assert_eq!(read(&directory, "a"), [stdout(b"abc"), stdout(b"de"), lost]);
     }
 
     #[test]

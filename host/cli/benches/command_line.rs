@@ -1,16 +1,21 @@
 //! The command line as a user meets it, as whole processes: a chain of `true` on
-//! the local Modal, and the start of `flavor validate` with a warm cache. Prints
-//! figures, asserts nothing: `cargo bench -p flavor-cli`.
+//! the local Modal, the start of `flavor validate` with a warm cache, and wide
+//! pipelines of steps that end at once on a scripted server. Prints figures,
+//! asserts nothing: `cargo bench -p flavor-cli`; with `-- wide` behind it only the
+//! last one.
 //!
 //! Each figure stands beside what a shell needs for the same number of processes
 //! in the same run, so that figures of different machines can be compared.
 #![allow(
     clippy::print_stdout,
-    clippy::unwrap_used,
+    clippy::cast_precision_loss,
     clippy::expect_used,
+    clippy::unwrap_used,
     reason = "a program that prints figures"
 )]
 
+use scripted_modal::{Script, Server};
+use serde_json::{Map, Value, json};
 use std::fmt::Write as _;
 use std::fs;
 use std::path::Path;
@@ -21,8 +26,12 @@ use std::time::{Duration, Instant};
 const STEPS: u32 = 300;
 /// Each figure is the median of so many runs.
 const ROUNDS: usize = 5;
-/// Tells the program to measure memory only, with this home directory.
-const PEAK_IN: &str = "COMMAND_LINE_PEAK_IN";
+/// Steps of the wide pipelines.
+const WIDE: [u32; 2] = [10_000, 20_000];
+/// Tells the program to measure one command only, with this home directory.
+const HOME: &str = "COMMAND_LINE_HOME";
+/// The arguments of that command, parted by line ends.
+const ARGUMENTS: &str = "COMMAND_LINE_ARGUMENTS";
 /// Starts of `flavor validate` per round.
 const STARTS: u32 = 20;
 
@@ -31,10 +40,11 @@ fn main() {
     if std::env::args().any(|argument| argument == "--test") {
         return;
     }
-    if let Some(home) = std::env::var_os(PEAK_IN) {
-        let home = Path::new(&home);
-        flavor(home, &["validate", path(&home.join("single.yaml"))]);
-        println!("{:.1}", peak_of_children());
+    if let Some(home) = std::env::var_os(HOME) {
+        let arguments = std::env::var(ARGUMENTS).unwrap();
+        flavor(Path::new(&home), &arguments.split('\n').collect::<Vec<_>>());
+        let (cpu, peak) = usage_of_children();
+        println!("{cpu} {peak}");
         return;
     }
     let home = tempfile::tempdir().unwrap();
@@ -45,10 +55,17 @@ fn main() {
     // Fills the cache of compiled code.
     flavor(home.path(), &["validate", path(&single)]);
 
-    let whole = median(|| flavor(home.path(), &["run", path(&chain)]));
-    let one = median(|| flavor(home.path(), &["run", path(&single)]));
+    if !std::env::args().any(|argument| argument == "wide") {
+        narrow(home.path(), &chain, &single);
+    }
+    wide(home.path());
+}
+
+fn narrow(home: &Path, chain: &Path, single: &Path) {
+    let whole = median(|| flavor(home, &["run", path(chain)]));
+    let one = median(|| flavor(home, &["run", path(single)]));
     let per_step = (whole.saturating_sub(one)) / (STEPS - 1);
-    let durable = median(|| flavor(home.path(), &["run", "--durable", path(&chain)]));
+    let durable = median(|| flavor(home, &["run", "--durable", path(chain)]));
     let durable_step = (durable.saturating_sub(one)) / (STEPS - 1);
     let shell = median(|| {
         let script = format!("i=0; while [ $i -lt {STEPS} ]; do /bin/true; i=$((i+1)); done");
@@ -67,19 +84,49 @@ fn main() {
     let start = median(|| {
         let started = Instant::now();
         for _ in 0..STARTS {
-            flavor(home.path(), &["validate", path(&single)]);
+            flavor(home, &["validate", path(single)]);
         }
         started.elapsed() / STARTS
     });
     let python = median(|| timed(Command::new("python3").args(["-S", "-c", "pass"])));
     println!(
-        "flavor validate, warm cache: {:.1} ms, peak memory {} MB; an empty \
+        "flavor validate, warm cache: {:.1} ms, peak memory {:.1} MB; an empty \
          python3 {:.1} ms, ratio {:.1}",
         millis(start),
-        peak_of_validate(home.path()),
+        measured(home, &["validate", path(single)]).1,
         millis(python),
         start.as_secs_f64() / python.as_secs_f64(),
     );
+}
+
+/// CPU and memory of `flavor run`, the server in this process.
+fn wide(home: &Path) {
+    let mut figures = Vec::new();
+    for steps in WIDE {
+        let server = Server::start(Script::default()).unwrap();
+        let file = home.join("wide.json");
+        fs::write(&file, wide_pipeline(steps)).unwrap();
+        let arguments = ["run", path(&file), "--on", server.url()];
+        let (cpu, peak) = measured(home, &arguments);
+        let calls: u64 = server.counts().values().sum();
+        println!(
+            "{steps} steps that end at once: {cpu:.2} s of CPU, peak memory {peak:.0} MB, {:.2} calls per step",
+            calls as f64 / f64::from(steps),
+        );
+        figures.push(cpu);
+    }
+    if let [first, second] = figures[..] {
+        println!("twice as many steps: {:.2} times the CPU", second / first);
+    }
+}
+
+fn wide_pipeline(steps: u32) -> String {
+    let steps = (0..steps).map(|step| {
+        let command = json!({"command": ["sleep", "0", "say", "hello\n"]});
+        (format!("step-{step:05}"), command)
+    });
+    let steps: Map<String, Value> = steps.collect();
+    json!({"name": "wide", "image": "image", "steps": steps}).to_string()
 }
 
 fn chain_of_true(steps: u32) -> String {
@@ -96,6 +143,9 @@ fn chain_of_true(steps: u32) -> String {
 fn flavor(home: &Path, arguments: &[&str]) -> Duration {
     let mut command = Command::new(env!("CARGO_BIN_EXE_flavor"));
     command.args(arguments).env("HOME", home);
+    command
+        .env("MODAL_TOKEN_ID", "ak-1")
+        .env("MODAL_TOKEN_SECRET", "as-1");
     for variable in ["XDG_STATE_HOME", "XDG_CACHE_HOME"] {
         command.env_remove(variable);
     }
@@ -124,27 +174,32 @@ fn millis(duration: Duration) -> f64 {
     duration.as_secs_f64() * 1e3
 }
 
-/// Peak memory of `flavor validate`: asked of a process that has had no other
-/// child, because the system only tells the largest of all.
-fn peak_of_validate(home: &Path) -> String {
+/// Seconds of CPU and peak memory in MB of a command: asked of a process that has
+/// had no other child, because the system only tells about all of them.
+fn measured(home: &Path, arguments: &[&str]) -> (f64, f64) {
     let program = std::env::current_exe().expect("a program knows where it is");
-    let output = Command::new(program).env(PEAK_IN, home).output();
-    String::from_utf8_lossy(&output.expect("it starts").stdout)
-        .trim()
-        .to_owned()
+    let mut command = Command::new(program);
+    command.env(HOME, home).env(ARGUMENTS, arguments.join("\n"));
+    let output = command.stderr(Stdio::inherit()).output();
+    let output = String::from_utf8(output.expect("it starts").stdout).unwrap();
+    let (cpu, peak) = output.trim().split_once(' ').expect("two figures");
+    (cpu.parse().unwrap(), peak.parse().unwrap())
 }
 
-/// The largest resident set that any ended child had, in MB.
+/// Seconds of CPU of all ended children, and the largest resident set that any of
+/// them had, in MB.
 #[allow(unsafe_code, reason = "no safe wrapper gives this figure")]
-fn peak_of_children() -> f64 {
+fn usage_of_children() -> (f64, f64) {
     // SAFETY: all-zero bytes are a valid `rusage`, and the call only fills it.
     let usage = unsafe {
         let mut usage: libc::rusage = std::mem::zeroed();
         libc::getrusage(libc::RUSAGE_CHILDREN, &raw mut usage);
         usage
     };
+    let seconds = |time: libc::timeval| time.tv_sec as f64 + time.tv_usec as f64 / 1e6;
     // Linux counts in KiB.
-    i32::try_from(usage.ru_maxrss).map_or(f64::NAN, f64::from) / 1024.0
+    let peak = usage.ru_maxrss as f64 * 1024.0 / 1e6;
+    (seconds(usage.ru_utime) + seconds(usage.ru_stime), peak)
 }
 
 fn path(path: &Path) -> &str {

@@ -20,6 +20,10 @@ use exit::{Exit, Failure};
 use std::process::ExitCode;
 use tracing_subscriber::EnvFilter;
 
+/// Saves a sixth of the CPU of a wide pipeline.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 fn main() -> ExitCode {
     let args = match Args::try_parse() {
         Ok(args) => args,

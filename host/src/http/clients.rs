@@ -7,6 +7,7 @@
 use super::resolver::Resolver;
 use crate::limits::{CONNECT, CONNECTIONS_PER_LANE, KEEP_ALIVE, STREAMS_PER_CONNECTION, WINDOWS};
 use flavor_policy::{Label, Origin, Policy, Scheme};
+use reqwest::Url;
 use reqwest::dns::{Addrs, Name, Resolve, Resolving};
 use std::collections::HashMap;
 use std::net::SocketAddr;
@@ -30,17 +31,38 @@ struct Lane(Mutex<LaneState>);
 #[derive(Debug, Default)]
 struct LaneState {
     clients: Vec<reqwest::Client>,
-    /// Requests under way to each server, by client.
-    under_way: HashMap<Origin, Vec<usize>>,
+    servers: HashMap<Origin, Server>,
+}
+
+/// A server that requests are under way to.
+#[derive(Debug)]
+struct Server {
+    /// Reading a URL takes longer than all else about a request that the host does
+    /// by itself, so it is read once.
+    url: Url,
+    /// Requests under way, by client.
+    under_way: Vec<usize>,
 }
 
 /// A client, with a place on its connection to one server.
 #[derive(Debug)]
 pub(crate) struct Stream {
     client: reqwest::Client,
+    url: Url,
     lane: Arc<Lane>,
     origin: Origin,
     number: usize,
+}
+
+/// Why there is no place for a request.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum NoStream {
+    /// A client cannot be made.
+    #[error(transparent)]
+    Client(#[from] reqwest::Error),
+    /// The server has an address that no URL can have.
+    #[error("{0} is the address of no server")]
+    Url(Origin),
 }
 
 impl Clients {
@@ -53,15 +75,16 @@ impl Clients {
 
     /// A place for one request to a server. Clients are made when they are first
     /// needed.
-    pub(crate) fn stream(&self, lane: Option<&Label>, origin: &Origin) -> reqwest::Result<Stream> {
+    pub(crate) fn stream(&self, lane: Option<&Label>, origin: &Origin) -> Result<Stream, NoStream> {
         let lane = {
             let mut by_lane = self.by_lane.lock().unwrap_or_else(PoisonError::into_inner);
             let key = (lane.cloned(), origin.scheme());
             Arc::clone(by_lane.entry(key).or_default())
         };
-        let (client, number) = lane.enter(origin, || self.build(origin.scheme()))?;
+        let (client, url, number) = lane.enter(origin, || self.build(origin.scheme()))?;
         Ok(Stream {
             client,
+            url,
             lane,
             origin: origin.clone(),
             number,
@@ -96,18 +119,21 @@ impl Clients {
 }
 
 impl Lane {
-    fn enter<E>(
+    fn enter(
         &self,
         origin: &Origin,
-        build: impl FnOnce() -> Result<reqwest::Client, E>,
-    ) -> Result<(reqwest::Client, usize), E> {
+        build: impl FnOnce() -> reqwest::Result<reqwest::Client>,
+    ) -> Result<(reqwest::Client, Url, usize), NoStream> {
         let mut state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let LaneState { clients, under_way } = &mut *state;
-        let counts = match under_way.get_mut(origin) {
-            Some(counts) => counts,
-            None => under_way.entry(origin.clone()).or_default(),
+        let LaneState { clients, servers } = &mut *state;
+        let server = match servers.get_mut(origin) {
+            Some(server) => server,
+            None => servers.entry(origin.clone()).or_insert(Server {
+                url: Url::parse(&origin.to_string()).map_err(|_| NoStream::Url(origin.clone()))?,
+                under_way: Vec::new(),
+            }),
         };
-        let number = choose(counts);
+        let number = choose(&server.under_way);
         // A client that others use already has no connection to this server yet.
         let client = match clients.get(number) {
             Some(client) => client.clone(),
@@ -117,23 +143,23 @@ impl Lane {
                 client
             }
         };
-        match counts.get_mut(number) {
+        match server.under_way.get_mut(number) {
             Some(count) => *count += 1,
-            None => counts.push(1),
+            None => server.under_way.push(1),
         }
-        Ok((client, number))
+        Ok((client, server.url.clone(), number))
     }
 
     fn leave(&self, origin: &Origin, number: usize) {
         let mut state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let Some(counts) = state.under_way.get_mut(origin) else {
+        let Some(server) = state.servers.get_mut(origin) else {
             return;
         };
-        if let Some(count) = counts.get_mut(number) {
+        if let Some(count) = server.under_way.get_mut(number) {
             *count = count.saturating_sub(1);
         }
-        if counts.iter().all(|count| *count == 0) {
-            state.under_way.remove(origin);
+        if server.under_way.iter().all(|count| *count == 0) {
+            state.servers.remove(origin);
         }
     }
 }
@@ -158,6 +184,14 @@ fn choose(counts: &[usize]) -> usize {
 impl Stream {
     pub(crate) fn client(&self) -> &reqwest::Client {
         &self.client
+    }
+
+    /// A URL of the server that the stream leads to.
+    pub(crate) fn url(&self, path: &str, query: Option<&str>) -> Url {
+        let mut url = self.url.clone();
+        url.set_path(path);
+        url.set_query(query);
+        url
     }
 }
 
@@ -238,7 +272,7 @@ mod tests {
         let (one, other) = (origin("http://127.0.0.1:1"), origin("http://127.0.0.1:2"));
         let enter = |origin| {
             let build = || reqwest::Client::builder().no_proxy().build();
-            lane.enter(origin, build).unwrap().1
+            lane.enter(origin, build).unwrap().2
         };
         for request in 0..STREAMS_PER_CONNECTION + 1 {
             assert_eq!(enter(&one), request / STREAMS_PER_CONNECTION);
@@ -249,6 +283,6 @@ mod tests {
         lane.leave(&one, 0);
         assert_eq!(enter(&one), 0);
         lane.leave(&other, 0);
-        assert!(!lane.0.lock().unwrap().under_way.contains_key(&other));
+        assert!(!lane.0.lock().unwrap().servers.contains_key(&other));
     }
 }

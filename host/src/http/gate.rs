@@ -166,8 +166,6 @@ impl Shared {
         // HTTP/2 says it in the URI; a second one could say something else.
         parts.headers.remove(HOST);
         let permit = self.judge(&parts).map_err(|refusal| self.deny(refusal))?;
-        parts.uri = permit.uri().clone();
-        parts.version = http::Version::HTTP_2;
         if let Some(label) = permit.credential() {
             self.credentials.add_headers(label, &mut parts.headers);
         }
@@ -186,13 +184,15 @@ impl Shared {
             sent = Some(data.clone());
             body = RequestBody::whole(data);
         }
-        let request =
-            reqwest::Request::try_from(http::Request::from_parts(parts, reqwest::Body::wrap(body)))
-                .map_err(|_| Error::HttpRequestUriInvalid)?;
         let stream = self
             .clients
             .stream(permit.lane(), permit.origin())
             .map_err(|error| Error::InternalError(Some(error.to_string())))?;
+        let url = stream.url(permit.uri().path(), permit.uri().query());
+        let mut request = reqwest::Request::new(parts.method, url);
+        *request.version_mut() = http::Version::HTTP_2;
+        *request.headers_mut() = parts.headers;
+        *request.body_mut() = Some(reqwest::Body::wrap(body));
         self.asked.store(true, Ordering::Relaxed);
         let head_within = options.first_byte_timeout.unwrap_or(UNLIMITED);
         let response = tokio::time::timeout(head_within, stream.client().execute(request))
@@ -222,8 +222,7 @@ impl Shared {
             headers: &parts.headers,
         })?;
         let headers = self.limits.check_headers(&parts.headers)?;
-        let uri = permit.uri().to_string().len() as u64;
-        self.egress.try_charge(headers + uri)?;
+        self.egress.try_charge(headers + length(permit.uri()))?;
         Ok(permit)
     }
 
@@ -364,6 +363,14 @@ impl Shared {
             _ => Error::InternalError(Some(innermost(error))),
         }
     }
+}
+
+/// Bytes of a URI as text.
+fn length(uri: &http::Uri) -> u64 {
+    let scheme = uri.scheme_str().map_or(0, |scheme| scheme.len() + 3);
+    let authority = uri.authority().map_or(0, |text| text.as_str().len());
+    let path = uri.path_and_query().map_or(0, |text| text.as_str().len());
+    (scheme + authority + path) as u64
 }
 
 fn find<'e, T: StdError + 'static>(error: &'e (dyn StdError + 'static)) -> Option<&'e T> {

@@ -119,7 +119,8 @@ fn memory(input: &Value) -> Option<String> {
         }
         "gpu_count" => value.is_null() || value.is_u64(),
         "gpu_class" => value.is_null() || value.is_string(),
-        "max_concurrency" | "min_replicas" | "max_replicas" => value.is_null(),
+        "min_replicas" | "max_replicas" => value.is_null() || value.is_u64(),
+        "max_concurrency" => value.is_null(),
         "reclaim_tolerance" => ["none", "coordinated", "any"]
             .iter()
             .any(|word| value == word),
@@ -128,7 +129,13 @@ fn memory(input: &Value) -> Option<String> {
         // The amount itself, and what nobody looks at.
         _ => true,
     };
-    text(settings.get("memory")?).filter(|_| settings.iter().all(is_right))
+    let replicas = |name| settings.get(name).and_then(Value::as_u64);
+    let replicas_fit = match (replicas("min_replicas"), replicas("max_replicas")) {
+        // 0 as the most means without limit.
+        (Some(least), Some(most)) => most == 0 || least <= most,
+        _ => true,
+    };
+    text(settings.get("memory")?).filter(|_| replicas_fit && settings.iter().all(is_right))
 }
 
 fn rounding(input: &Value) -> Vec<Difference> {

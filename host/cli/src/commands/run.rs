@@ -127,9 +127,7 @@ impl Session<'_> {
         let outputs = self
             .directory
             .outputs()
-            .and_then(|outputs| {
-                outputs.writer(limits.step_output_bytes, limits.run_output_bytes)
-            })
+            .and_then(|outputs| outputs.writer(limits.step_output_bytes, limits.run_output_bytes))
             .map_err(|error| unusable(self.state, &error))?;
         let started = tokio::select! {
             started = self.plugin.run(request) => started,
