@@ -88,11 +88,17 @@ impl GuestSession for NoSession {
 }
 
 impl GuestProcess for NoProcess {
-    fn output(&self, _: OutputStream) -> Result<StreamReader<u8>, Error> {
+    fn output(
+        &self,
+        _: OutputStream,
+    ) -> Result<(StreamReader<u8>, FutureReader<Result<(), Error>>), Error> {
         match *self {}
     }
 
-    fn lines(&self, _: OutputStream) -> Result<StreamReader<String>, Error> {
+    fn lines(
+        &self,
+        _: OutputStream,
+    ) -> Result<(StreamReader<String>, FutureReader<Result<(), Error>>), Error> {
         match *self {}
     }
 

@@ -204,11 +204,17 @@ impl sandbox::GuestSession for Nothing {
 }
 
 impl sandbox::GuestProcess for Nothing {
-    fn output(&self, _: OutputStream) -> Result<StreamReader<u8>, Error> {
+    fn output(
+        &self,
+        _: OutputStream,
+    ) -> Result<(StreamReader<u8>, FutureReader<Result<(), Error>>), Error> {
         match *self {}
     }
 
-    fn lines(&self, _: OutputStream) -> Result<StreamReader<String>, Error> {
+    fn lines(
+        &self,
+        _: OutputStream,
+    ) -> Result<(StreamReader<String>, FutureReader<Result<(), Error>>), Error> {
         match *self {}
     }
 
