@@ -35,6 +35,10 @@ impl GuestSession for NoSession {
         unsupported(WHAT)
     }
 
+    async fn attach_named(_: Context, _: String) -> Result<Session, Error> {
+        unsupported(WHAT)
+    }
+
     async fn restore(_: Context, _: Snapshot, _: SessionOptions) -> Result<Session, Error> {
         unsupported(WHAT)
     }
@@ -85,17 +89,21 @@ impl GuestSession for NoSession {
     async fn destroy(&self) -> Result<(), Error> {
         match *self {}
     }
+
+    async fn leave(&self) -> Result<(), Error> {
+        match *self {}
+    }
 }
 
 impl GuestProcess for NoProcess {
-    fn output(
+    async fn output(
         &self,
         _: OutputStream,
     ) -> Result<(StreamReader<u8>, FutureReader<Result<(), Error>>), Error> {
         match *self {}
     }
 
-    fn lines(
+    async fn lines(
         &self,
         _: OutputStream,
     ) -> Result<(StreamReader<String>, FutureReader<Result<(), Error>>), Error> {
@@ -114,7 +122,7 @@ impl GuestProcess for NoProcess {
         match *self {}
     }
 
-    async fn collect(&self) -> Result<Collected, Error> {
+    async fn collect(&self, _: Option<u64>) -> Result<Collected, Error> {
         match *self {}
     }
 

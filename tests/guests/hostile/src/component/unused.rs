@@ -147,6 +147,10 @@ impl sandbox::GuestSession for Nothing {
         unsupported()
     }
 
+    async fn attach_named(_: sandbox::Context, _: String) -> Result<sandbox::Session, Error> {
+        unsupported()
+    }
+
     async fn restore(
         _: sandbox::Context,
         _: sandbox::Snapshot,
@@ -201,17 +205,21 @@ impl sandbox::GuestSession for Nothing {
     async fn destroy(&self) -> Result<(), Error> {
         match *self {}
     }
+
+    async fn leave(&self) -> Result<(), Error> {
+        match *self {}
+    }
 }
 
 impl sandbox::GuestProcess for Nothing {
-    fn output(
+    async fn output(
         &self,
         _: OutputStream,
     ) -> Result<(StreamReader<u8>, FutureReader<Result<(), Error>>), Error> {
         match *self {}
     }
 
-    fn lines(
+    async fn lines(
         &self,
         _: OutputStream,
     ) -> Result<(StreamReader<String>, FutureReader<Result<(), Error>>), Error> {
@@ -230,7 +238,7 @@ impl sandbox::GuestProcess for Nothing {
         match *self {}
     }
 
-    async fn collect(&self) -> Result<sandbox::Collected, Error> {
+    async fn collect(&self, _: Option<u64>) -> Result<sandbox::Collected, Error> {
         match *self {}
     }
 
