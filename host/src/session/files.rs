@@ -47,12 +47,12 @@ impl Session {
             })
         });
         let written = written.await?;
-        let given = feed.outcome().map_err(TransferError::Local)?;
-        match written == given {
-            true => Ok(written),
-            false => Err(TransferError::Plugin(Error::BrokenContract {
-                what: format!("a file of {given} bytes was written as one of {written}"),
-            })),
+        let taken = feed.taken().map_err(TransferError::Local)?;
+        let broken = |what| Err(TransferError::Plugin(Error::BrokenContract { what }));
+        match (taken.is_whole, taken.bytes) {
+            (true, bytes) if bytes == written => Ok(written),
+            (true, bytes) => broken(format!("a file of {bytes} bytes was written as {written}")),
+            (false, bytes) => broken(format!("a file was not read beyond {bytes} bytes")),
         }
     }
 

@@ -140,7 +140,8 @@ impl Process {
             })
         });
         fed.await?;
-        feed.outcome().map_err(TransferError::Local)?;
+        // A command may well end before it has read all of it.
+        feed.taken().map_err(TransferError::Local)?;
         Ok(())
     }
 

@@ -331,7 +331,15 @@ pub(super) struct Feed {
 #[derive(Debug, Default)]
 struct Progress {
     bytes: u64,
+    is_whole: bool,
     fault: Option<io::Error>,
+}
+
+/// What a guest took of what it was fed.
+pub(super) struct Taken {
+    pub(super) bytes: u64,
+    /// Whether that is all.
+    pub(super) is_whole: bool,
 }
 
 /// A stream that gives a guest what can be read here, and the means to look after
@@ -354,12 +362,15 @@ pub(super) fn feed(reader: impl AsyncRead + Send + 'static) -> (Producer, Feed) 
 }
 
 impl Feed {
-    /// How many bytes the guest was given, or why they were not all.
-    pub(super) fn outcome(&self) -> io::Result<u64> {
+    /// What the guest took, or why there was no more.
+    pub(super) fn taken(&self) -> io::Result<Taken> {
         let mut progress = self.progress.lock().unwrap_or_else(PoisonError::into_inner);
         match progress.fault.take() {
             Some(fault) => Err(fault),
-            None => Ok(progress.bytes),
+            None => Ok(Taken {
+                bytes: progress.bytes,
+                is_whole: progress.is_whole,
+            }),
         }
     }
 }
@@ -398,7 +409,10 @@ impl StreamProducer<GuestState> for Producer {
         Poll::Ready(Ok(match read {
             Poll::Pending if finish => StreamResult::Cancelled,
             Poll::Pending => return Poll::Pending,
-            Poll::Ready(Ok(())) if count == 0 => StreamResult::Dropped,
+            Poll::Ready(Ok(())) if count == 0 => {
+                progress.is_whole = true;
+                StreamResult::Dropped
+            }
             Poll::Ready(Ok(())) => {
                 progress.bytes += u64::try_from(count).unwrap_or(u64::MAX);
                 destination.mark_written(count);
