@@ -39,11 +39,14 @@
 #[cfg(not(target_os = "linux"))]
 compile_error!("the local Modal needs Linux: it finds and ends processes through pidfds and /proc");
 
+mod activity;
 mod auth;
 mod clock;
 mod control;
 mod core;
+mod environment;
 mod error;
+mod execs;
 mod executor;
 mod ids;
 mod journal;
@@ -56,6 +59,7 @@ mod sandbox;
 mod server;
 mod service;
 mod state_dir;
+mod stdin;
 mod store;
 mod sync;
 mod token;

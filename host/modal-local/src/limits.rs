@@ -12,9 +12,17 @@ pub struct Limits {
     /// sandbox. Above it the oldest part goes, an eighth at a time.
     /// At least 4 KiB. Default: 64 MiB.
     pub output_per_stream: u64,
+    /// The same for one command executed in a sandbox. Its readers are not told
+    /// of gaps, so that at the cap it waits for those that are behind; output
+    /// that nobody has begun to read is dropped, and asking for it an error.
+    /// Default: 256 MiB.
+    pub exec_output_per_stream: u64,
     /// Sandboxes that may run at once; one more is answered RESOURCE_EXHAUSTED.
     /// Default: 4,096.
     pub running_sandboxes: usize,
+    /// Commands that may be executed at once in one sandbox; one more is
+    /// answered RESOURCE_EXHAUSTED. Default: 1,024.
+    pub running_execs: usize,
     /// Finished sandboxes that are remembered, with result, output and
     /// directory; beyond it the oldest is forgotten and answered NOT_FOUND.
     /// Default: 1,000.
@@ -32,7 +40,9 @@ impl Default for Limits {
     fn default() -> Self {
         Self {
             output_per_stream: 64 * MIB,
+            exec_output_per_stream: 256 * MIB,
             running_sandboxes: 4_096,
+            running_execs: 1_024,
             finished_sandboxes: 1_000,
             finished_output: 4 * 1024 * MIB,
             list_page: 100,
@@ -82,7 +92,8 @@ pub(crate) const CONNECTION_DRAIN: Duration = Duration::from_secs(2);
 /// Distinct paths counted as unimplemented; more are counted under `other`.
 pub(crate) const COUNTED_PATHS: usize = 1_000;
 
-/// Open file descriptors asked for at start. A running sandbox holds three.
+/// Open file descriptors asked for at start. A running sandbox holds four, and
+/// so does a command executed in it.
 pub(crate) const DESCRIPTORS: u64 = 65_536;
 
 // Calls
@@ -188,6 +199,21 @@ pub(crate) const EXEC_PAUSE: Duration = Duration::from_micros(200);
 
 /// Bytes of `/proc/PID/environ` read at once; it grows for larger ones.
 pub(crate) const ENVIRON_BUFFER: usize = 16 * 1024;
+
+/// Bytes of the id that a client gives a command. Clients send a UUID (36).
+pub(crate) const EXEC_ID: usize = 256;
+
+/// Ended commands remembered per sandbox, with exit and output; beyond it the
+/// longest ended is forgotten, and answered NOT_FOUND.
+pub(crate) const ENDED_EXECS: usize = 1_000;
+
+/// How long the place of a reader whose connection broke is kept. Clients come
+/// back after 10 ms, doubled up to ten times.
+pub(crate) const READER_RETURN: Duration = Duration::from_secs(30);
+
+/// Output sent to a reader that it may not have seen when its connection
+/// breaks: the window that official clients grant (64 MiB).
+pub(crate) const UNSEEN_OUTPUT: u64 = 64 * MIB;
 
 /// Empty directories of forgotten sandboxes that wait for the next ones: as
 /// many as may end at once.

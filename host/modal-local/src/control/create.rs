@@ -1,13 +1,14 @@
 //! Sandboxes: creation.
 
-use std::{collections::BTreeMap, mem, sync::Arc};
+use std::{mem, sync::Arc};
 
 use modal_proto::client::{self as pb, secret_source::Source};
 use tonic::{Request, Response, Status};
 
 use super::{Answer, ControlPlane, caller, images};
 use crate::{
-    ids::{AppId, Backend, ImageId, SandboxId, SecretId, TaskId},
+    environment,
+    ids::{AppId, Backend, ImageId, SandboxId, TaskId},
     journal::Record,
     lifecycle::{self, Command},
     names::{IdempotencyKey, Name, Tags},
@@ -165,20 +166,7 @@ impl ControlPlane {
         if wants_gpu && create.backend == Backend::V2 {
             return invalid("SandboxCreateV2 gives no GPU: use SandboxCreate");
         }
-        let workdir = definition.workdir.as_deref();
-        if workdir.is_some_and(|workdir| !workdir.starts_with('/')) {
-            return invalid("definition.workdir must be an absolute path");
-        }
-        if workdir.is_some_and(has_nul) || definition.entrypoint_args.iter().any(has_nul) {
-            return invalid("the command or its working directory contains a NUL byte");
-        }
-        if definition
-            .entrypoint_args
-            .first()
-            .is_some_and(String::is_empty)
-        {
-            return invalid("the command is the empty text");
-        }
+        environment::check_command(&definition.entrypoint_args, definition.workdir.as_deref())?;
         let Some(name) = definition.name.as_deref().filter(|name| !name.is_empty()) else {
             return Ok(None);
         };
@@ -200,43 +188,13 @@ fn command(store: &Store, create: &mut Create) -> Result<Command, Status> {
     // laid over them, have the say.
     let referenced = definition.secret_ids.iter().cloned().map(Source::SecretId);
     let own = definition.environment_variables.take().map(Source::Env);
-    let sources = referenced
-        .chain(own)
-        .chain(mem::take(&mut create.env))
-        .collect::<Vec<_>>();
-    let mut env = BTreeMap::new();
-    for source in sources {
-        match source {
-            Source::Env(map) => env.extend(map.contents),
-            Source::SecretId(id) => {
-                let secret = store.secrets.get(&SecretId::from_text(id.clone()));
-                let secret =
-                    secret.ok_or_else(|| Status::not_found(format!("secret {id} not found")))?;
-                env.extend(secret.env.contents.clone());
-            }
-        }
-    }
-    for (key, value) in &env {
-        if key.is_empty() || key.contains('=') || has_nul(key) {
-            return Err(Status::invalid_argument(format!(
-                "{key:?} cannot be the name of an environment variable"
-            )));
-        }
-        if has_nul(value) {
-            return Err(Status::invalid_argument(format!(
-                "the value of the environment variable {key} contains a NUL byte"
-            )));
-        }
-    }
+    let sources = referenced.chain(own).chain(mem::take(&mut create.env));
+    let env = environment::overlay(store, sources)?;
     Ok(Command {
         argv: mem::take(&mut definition.entrypoint_args),
         env,
         workdir: definition.workdir.clone(),
     })
-}
-
-fn has_nul(text: impl AsRef<str>) -> bool {
-    text.as_ref().contains('\0')
 }
 
 fn defined(definition: Option<pb::Sandbox>) -> Result<pb::Sandbox, Status> {

@@ -8,6 +8,7 @@ mod life;
 mod listing;
 mod logs;
 mod secrets;
+mod stdin;
 mod text;
 
 pub(crate) use self::logs::output_gone;
@@ -269,9 +270,9 @@ impl ModalClient for ControlPlane {
 
     async fn sandbox_stdin_write(
         &self,
-        _: Request<pb::SandboxStdinWriteRequest>,
+        request: Request<pb::SandboxStdinWriteRequest>,
     ) -> Answer<pb::SandboxStdinWriteResponse> {
-        not_yet("SandboxStdinWrite")
+        self.write_stdin(request.into_inner()).await
     }
 
     async fn sandbox_snapshot_fs(

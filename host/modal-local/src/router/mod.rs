@@ -1,6 +1,8 @@
 //! The worker plane, `modal.task_command_router.TaskCommandRouter`: one file
 //! per group of calls.
 
+mod exec;
+mod stdin;
 mod stdio;
 
 use std::sync::Arc;
@@ -28,16 +30,24 @@ impl Router {
 
     /// The sandbox of a request's task, if the caller may.
     fn sandbox<T>(&self, request: &Request<T>, task_id: &str) -> Result<Arc<Sandbox>, Status> {
-        let grant: &RouterGrant = request
-            .extensions()
-            .get()
-            .ok_or_else(|| Status::internal("the caller was not authenticated"))?;
+        self.sandbox_of(grant(request)?, task_id)
+    }
+
+    fn sandbox_of(&self, grant: &RouterGrant, task_id: &str) -> Result<Arc<Sandbox>, Status> {
         let task = grant.covers(task_id)?;
         let sandbox = self.core.store().sandboxes.of_task(task).cloned();
         sandbox.ok_or_else(|| {
             Status::not_found(format!("task {task} not found: its sandbox was forgotten"))
         })
     }
+}
+
+/// What the caller may: put there when the call was authenticated.
+fn grant<T>(request: &Request<T>) -> Result<&RouterGrant, Status> {
+    request
+        .extensions()
+        .get()
+        .ok_or_else(|| Status::internal("the caller was not authenticated"))
 }
 
 fn not_yet<T>(rpc: &str) -> Result<T, Status> {
@@ -60,9 +70,9 @@ impl TaskCommandRouter for Router {
 
     async fn sandbox_stdin_write_v2(
         &self,
-        _: Request<tcr::SandboxStdinWriteV2Request>,
+        request: Request<tcr::SandboxStdinWriteV2Request>,
     ) -> Answer<tcr::SandboxStdinWriteV2Response> {
-        not_yet("SandboxStdinWriteV2")
+        self.write_sandbox_stdin(request).await
     }
 
     async fn sandbox_wait_until_ready(
@@ -74,23 +84,23 @@ impl TaskCommandRouter for Router {
 
     async fn task_exec_start(
         &self,
-        _: Request<tcr::TaskExecStartRequest>,
+        request: Request<tcr::TaskExecStartRequest>,
     ) -> Answer<tcr::TaskExecStartResponse> {
-        not_yet("TaskExecStart")
+        self.start_exec(request).await
     }
 
     async fn task_exec_poll(
         &self,
-        _: Request<tcr::TaskExecPollRequest>,
+        request: Request<tcr::TaskExecPollRequest>,
     ) -> Answer<tcr::TaskExecPollResponse> {
-        not_yet("TaskExecPoll")
+        self.poll_exec(&request)
     }
 
     async fn task_exec_wait(
         &self,
-        _: Request<tcr::TaskExecWaitRequest>,
+        request: Request<tcr::TaskExecWaitRequest>,
     ) -> Answer<tcr::TaskExecWaitResponse> {
-        not_yet("TaskExecWait")
+        self.wait_exec(request).await
     }
 
     type TaskExecStdioReadStream =
@@ -98,30 +108,30 @@ impl TaskCommandRouter for Router {
 
     async fn task_exec_stdio_read(
         &self,
-        _: Request<tcr::TaskExecStdioReadRequest>,
+        request: Request<tcr::TaskExecStdioReadRequest>,
     ) -> Answer<Self::TaskExecStdioReadStream> {
-        not_yet("TaskExecStdioRead")
+        self.exec_stdio(&request)
     }
 
     async fn task_exec_stdin_write(
         &self,
-        _: Request<tcr::TaskExecStdinWriteRequest>,
+        request: Request<tcr::TaskExecStdinWriteRequest>,
     ) -> Answer<tcr::TaskExecStdinWriteResponse> {
-        not_yet("TaskExecStdinWrite")
+        self.write_exec_stdin(request).await
     }
 
     async fn task_exec_stdin_write_stream(
         &self,
-        _: Request<Streaming<tcr::TaskExecStdinWriteStreamRequest>>,
+        request: Request<Streaming<tcr::TaskExecStdinWriteStreamRequest>>,
     ) -> Answer<tcr::TaskExecStdinWriteStreamResponse> {
-        not_yet("TaskExecStdinWriteStream")
+        self.stream_exec_stdin(request).await
     }
 
     async fn task_exec_stdin_status(
         &self,
-        _: Request<tcr::TaskExecStdinStatusRequest>,
+        request: Request<tcr::TaskExecStdinStatusRequest>,
     ) -> Answer<tcr::TaskExecStdinStatusResponse> {
-        not_yet("TaskExecStdinStatus")
+        self.exec_stdin_status(request).await
     }
 
     async fn task_snapshot_filesystem(

@@ -1,4 +1,5 @@
-//! The sandbox's own output, byte for byte.
+//! Output of a sandbox's own command, and of those executed in it, byte for
+//! byte.
 
 use std::sync::Arc;
 
@@ -8,11 +9,17 @@ use futures::{
 };
 use modal_proto::task_command_router::{
     SandboxStdioFileDescriptor, SandboxStdioReadV2Request, SandboxStdioReadV2Response,
+    TaskExecStdioFileDescriptor, TaskExecStdioReadRequest, TaskExecStdioReadResponse,
 };
 use tonic::{Request, Response, Status};
 
 use super::{Answer, Router};
-use crate::{control::output_gone, executor::Stream, sandbox::Sandbox};
+use crate::{
+    control::output_gone,
+    execs::Exec,
+    executor::{Output, Pin, Stream},
+    sandbox::Sandbox,
+};
 
 impl Router {
     /// Streams a descriptor's bytes from `offset` to the end, which is the end
@@ -34,6 +41,88 @@ impl Router {
             next(Arc::clone(&sandbox), stream, offset)
         });
         Ok(Response::new(chunks.boxed()))
+    }
+
+    /// The same for an executed command, but its readers are told of no gaps,
+    /// so that there are none: output that was dropped is an error.
+    pub(super) fn exec_stdio(
+        &self,
+        request: &Request<TaskExecStdioReadRequest>,
+    ) -> Answer<BoxStream<'static, Result<TaskExecStdioReadResponse, Status>>> {
+        let TaskExecStdioReadRequest {
+            task_id,
+            exec_id,
+            offset,
+            ..
+        } = request.get_ref();
+        let exec = self.exec(request, task_id, exec_id)?;
+        let stream = match request.get_ref().file_descriptor() {
+            TaskExecStdioFileDescriptor::Stdout => Stream::Stdout,
+            TaskExecStdioFileDescriptor::Stderr => Stream::Stderr,
+        };
+        let begin = Reading::Begin {
+            exec,
+            stream,
+            offset: *offset,
+        };
+        Ok(Response::new(stream::unfold(begin, Reading::next).boxed()))
+    }
+}
+
+/// Where a reader of a command's output stands.
+enum Reading {
+    Begin {
+        exec: Arc<Exec>,
+        stream: Stream,
+        offset: u64,
+    },
+    At(Place),
+    Over,
+}
+
+struct Place {
+    output: Arc<dyn Output>,
+    pin: Option<Pin>,
+    offset: u64,
+}
+
+impl Reading {
+    async fn next(self) -> Option<(Result<TaskExecStdioReadResponse, Status>, Self)> {
+        let mut place = match self {
+            Self::Begin {
+                exec,
+                stream,
+                offset,
+            } => {
+                let output = Arc::clone(exec.outputs().await?.stream(stream));
+                Place {
+                    pin: output.pin(offset),
+                    output,
+                    offset,
+                }
+            }
+            Self::At(place) => place,
+            Self::Over => return None,
+        };
+        let failed = |status| Some((Err(status), Self::Over));
+        match place.output.read(place.offset).await {
+            Ok(None) => {
+                place.pin.iter().for_each(Pin::finish);
+                None
+            }
+            Ok(Some(chunk)) if chunk.start != place.offset => failed(Status::data_loss(format!(
+                "output up to byte {} was dropped: the command wrote more than is kept while \
+                 nobody read it",
+                chunk.start
+            ))),
+            Ok(Some(chunk)) => {
+                place.offset = chunk.end();
+                place.pin.iter().for_each(|pin| pin.advance(place.offset));
+                let data = chunk.bytes.into();
+                Some((Ok(TaskExecStdioReadResponse { data }), Self::At(place)))
+            }
+            Err(error) => failed(Status::data_loss(format!("output cannot be read: {error}"))),
+        }
     }
 }
 

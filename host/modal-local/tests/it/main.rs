@@ -10,6 +10,7 @@
 mod auth;
 mod catalog;
 mod create;
+mod exec;
 mod harness;
 mod life;
 mod listing;
@@ -18,4 +19,5 @@ mod output;
 mod process;
 mod restart;
 mod scale;
+mod stdin;
 mod wire;

@@ -2,9 +2,11 @@
 //!
 //! ```text
 //! sandboxes/sb-…/process    who runs the command, for the next server
+//!                process-N  the same for the Nth command that was executed
 //!                files/     the sandbox's directory: working directory, HOME
 //!                files/.tmp TMPDIR
 //!                stdout.N   output from offset N on
+//!                exec-M-stdout.N  the same for the Mth command
 //! ```
 
 use std::{
@@ -92,23 +94,11 @@ impl Directory {
 
     /// What the sandbox sees as its own.
     pub(super) fn files(&self) -> PathBuf {
-        self.path.join("files")
+        files(&self.path)
     }
 
-    pub(super) fn temporary(&self) -> PathBuf {
-        self.path.join("files").join(".tmp")
-    }
-
-    /// Starts the record of the process: the line with the boot.
-    pub(super) fn start_record(&self, boot: &str) -> io::Result<File> {
-        let mut record = OpenOptions::new()
-            .write(true)
-            .create(true)
-            .truncate(true)
-            .mode(0o600)
-            .open(record(&self.path))?;
-        writeln!(record, "{boot}")?;
-        Ok(record)
+    fn temporary(&self) -> PathBuf {
+        temporary(&self.path)
     }
 
     pub(super) fn keep(mut self) {
@@ -124,9 +114,49 @@ impl Drop for Directory {
     }
 }
 
+/// What a sandbox sees as its own, below its directory.
+pub(super) fn files(sandbox: &Path) -> PathBuf {
+    sandbox.join("files")
+}
+
+pub(super) fn temporary(sandbox: &Path) -> PathBuf {
+    sandbox.join("files").join(".tmp")
+}
+
+const RECORD: &str = "process";
+
 /// Where the record of a sandbox's process stands.
 pub(super) fn record(sandbox: &Path) -> PathBuf {
-    sandbox.join("process")
+    sandbox.join(RECORD)
+}
+
+/// Where the record of an executed command stands.
+pub(super) fn exec_record(sandbox: &Path, number: u64) -> PathBuf {
+    sandbox.join(format!("{RECORD}-{number}"))
+}
+
+/// Starts the record of a process: the line with the boot.
+pub(super) fn start_record(path: &Path, boot: &str) -> io::Result<File> {
+    let mut record = OpenOptions::new()
+        .write(true)
+        .create(true)
+        .truncate(true)
+        .mode(0o600)
+        .open(path)?;
+    writeln!(record, "{boot}")?;
+    Ok(record)
+}
+
+/// The records of all processes of a sandbox.
+pub(super) fn records(sandbox: &Path) -> Vec<PathBuf> {
+    let entries = fs::read_dir(sandbox).into_iter().flatten().flatten();
+    entries
+        .filter(|entry| {
+            let name = entry.file_name();
+            name.as_encoded_bytes().starts_with(RECORD.as_bytes())
+        })
+        .map(|entry| entry.path())
+        .collect()
 }
 
 /// Whether a command left a directory as it was given: nothing in it, and no
@@ -189,7 +219,7 @@ mod tests {
             let id = SandboxId::from_text(format!("sb-{number}"));
             let directory = directories.create(&id).unwrap();
             assert!(is_as_new(&directory.path));
-            drop(directory.start_record("boot").unwrap());
+            drop(start_record(&record(&directory.path), "boot").unwrap());
             assert_eq!(fs::read(record(&directory.path)).unwrap(), b"boot\n");
             let inode = fs::metadata(directory.files()).unwrap().ino();
             change(&directory.path);

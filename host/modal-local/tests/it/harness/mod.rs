@@ -1,9 +1,11 @@
 //! A server with a client, and ways to wait without sleeping.
 
+mod exec;
 mod probe;
 mod sandbox;
 
 pub(crate) use self::{
+    exec::{data, end},
     probe::{Fifo, code, in_time, is_running, items, marked, marker, variables},
     sandbox::{New, Sandbox, tag},
 };
@@ -130,6 +132,7 @@ impl Local {
     pub(crate) fn router(&self, jwt: &str) -> Router {
         let headers = Headers::default().with("authorization", &format!("Bearer {jwt}"));
         TaskCommandRouterClient::with_interceptor(self.channel(), headers)
+            .max_decoding_message_size(usize::MAX)
     }
 
     /// The directory of a sandbox, as its command sees it.

@@ -5,7 +5,7 @@ mod files;
 
 use std::{
     collections::VecDeque,
-    io,
+    fs, io,
     path::{Path, PathBuf},
     sync::{Arc, Mutex},
 };
@@ -16,7 +16,7 @@ use tokio::{sync::watch, task::spawn_blocking};
 
 use self::files::{Files, read_file};
 use crate::{
-    executor::{Chunk, Output},
+    executor::{Chunk, Output, Pin, Pins},
     limits,
     sync::lock,
 };
@@ -26,6 +26,8 @@ use crate::{
 pub(super) struct Log {
     segments: Mutex<VecDeque<Segment>>,
     extent: watch::Sender<Extent>,
+    /// Readers that must not miss anything.
+    pins: Option<Arc<Pins>>,
 }
 
 /// The writing side; closes the stream when dropped.
@@ -71,13 +73,33 @@ enum Piece {
 impl Log {
     /// A log with segment files `name.OFFSET` in `directory`, and its writing
     /// side. `cap` is in bytes.
-    pub(super) fn new(directory: PathBuf, name: &'static str, cap: u64) -> (Arc<Self>, Appender) {
+    pub(super) fn new(
+        directory: PathBuf,
+        name: impl Into<String>,
+        cap: u64,
+    ) -> (Arc<Self>, Appender) {
+        Self::with_pins(directory, name.into(), cap, None)
+    }
+
+    /// As [`new`](Self::new), but at the cap the writer waits for readers that
+    /// are behind.
+    pub(super) fn pinned(directory: PathBuf, name: String, cap: u64) -> (Arc<Self>, Appender) {
+        Self::with_pins(directory, name, cap, Some(Arc::default()))
+    }
+
+    fn with_pins(
+        directory: PathBuf,
+        name: String,
+        cap: u64,
+        pins: Option<Arc<Pins>>,
+    ) -> (Arc<Self>, Appender) {
         let log = Arc::new(Self {
             segments: Mutex::default(),
             extent: watch::Sender::new(Extent {
                 end: 0,
                 closed: false,
             }),
+            pins,
         });
         let appender = Appender {
             log: Arc::clone(&log),
@@ -142,6 +164,24 @@ impl Log {
         })
     }
 
+    /// The offset that every reader must have passed before so many more bytes
+    /// may be appended; `None` when nothing has to go for them.
+    fn about_to_drop(&self, more: usize, cap: u64) -> Option<u64> {
+        let segments = lock(&self.segments);
+        let mut kept = more as u64;
+        kept += segments.iter().map(|segment| segment.length).sum::<u64>();
+        let mut end = None;
+        for segment in segments.iter() {
+            if kept <= cap {
+                break;
+            }
+            kept -= segment.length;
+            end = Some(segment.start + segment.length);
+        }
+        // What was sent to a reader it need not have seen.
+        Some(end? + limits::UNSEEN_OUTPUT.min(cap / 2))
+    }
+
     fn has(&self, wanted: &Path) -> bool {
         lock(&self.segments)
             .iter()
@@ -162,11 +202,35 @@ impl Output for Log {
         self.next(offset).boxed()
     }
 
+    fn pin(&self, offset: u64) -> Option<Pin> {
+        self.pins.as_ref().map(|pins| pins.pin(offset))
+    }
+
     fn kept(&self) -> u64 {
         lock(&self.segments)
             .iter()
             .map(|segment| segment.length)
             .sum()
+    }
+
+    fn discard(&self) -> BoxFuture<'_, ()> {
+        let dropped: Vec<Segment> = lock(&self.segments).drain(..).collect();
+        async move {
+            // Fails only while the runtime shuts down; the files go with the
+            // sandbox's directory.
+            let _ = spawn_blocking(move || dropped.into_iter().for_each(Segment::remove)).await;
+        }
+        .boxed()
+    }
+}
+
+impl Segment {
+    /// Blocks.
+    fn remove(self) {
+        if let Data::File(path) = self.data {
+            // Else it goes with the sandbox's directory.
+            let _ = fs::remove_file(path);
+        }
     }
 }
 
@@ -180,6 +244,11 @@ impl Appender {
         if self.fits_in_memory(&bytes) {
             self.log.advance(bytes.len());
         } else if let Some(mut files) = self.files.take() {
+            if let Some(pins) = &self.log.pins {
+                if let Some(needed) = self.log.about_to_drop(bytes.len(), files.cap()) {
+                    pins.passed(needed).await;
+                }
+            }
             let log = Arc::clone(&self.log);
             let written = spawn_blocking(move || {
                 files.append(&log, &bytes);
