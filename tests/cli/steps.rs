@@ -98,7 +98,7 @@ fn an_interrupt_leaves_the_step_alone() {
         .env("FLAVOR_LOG", "debug");
     let waiting = waiting.start();
     // It is listening for interrupts by then.
-    waiting.line(Stream::Stderr, "SandboxWait");
+    waiting.line(Stream::Stderr, "send frame");
     waiting.signal(Signal::INT);
     let interrupted = waiting.finish().expect(130);
     assert!(

@@ -71,9 +71,9 @@ pub(crate) enum Command {
 /// Where something is that outlives the command that made it.
 #[derive(Debug, ClapArgs)]
 pub(crate) struct OnArg {
-    /// Where it is: `modal` (Modal's cloud), or the URL of a Modal server, such as one
-    /// that `flavor modal-local` serves
-    #[arg(long = "on", value_name = "TARGET", default_value = "local")]
+    /// Where it is: `modal` (Modal's cloud), or the URL of a Modal server. `local` would
+    /// end with this command: serve one with `flavor modal-local` and give its URL
+    #[arg(id = "on", long, value_name = "TARGET", default_value = "local")]
     pub(crate) target: String,
 }
 
@@ -99,7 +99,7 @@ pub(crate) struct Machine {
 pub(crate) struct RegistryArg {
     /// Registry whose login is used for its images: FLAVOR_REGISTRY_USERNAME and
     /// FLAVOR_REGISTRY_PASSWORD, else docker's entry for exactly that registry
-    #[arg(long = "registry", value_name = "SERVER")]
+    #[arg(id = "registry", long, value_name = "SERVER")]
     pub(crate) server: Option<String>,
 }
 
