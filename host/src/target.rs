@@ -143,7 +143,7 @@ const LANES: [(&str, &[&str]); 2] = [
     (OUTPUTS, &["SandboxGetLogs"]),
 ];
 
-const CONTROL_PLANE_METHODS: [&str; 23] = [
+const CONTROL_PLANE_METHODS: [&str; 25] = [
     "AppGetOrCreate",
     "AuthTokenGet",
     "EnvironmentGetOrCreate",
@@ -153,6 +153,8 @@ const CONTROL_PLANE_METHODS: [&str; 23] = [
     "SandboxCreate",
     "SandboxCreateV2",
     "SandboxGetCommandRouterAccess",
+    "SandboxGetFromName",
+    "SandboxGetFromNameV2",
     "SandboxGetLogs",
     "SandboxGetTaskId",
     "SandboxGetTaskIdV2",

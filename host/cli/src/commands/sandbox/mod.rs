@@ -12,9 +12,9 @@ mod snapshot;
 use crate::args::{App, Known, NewSandbox, Pair, SandboxCommand, environment};
 use crate::exit::{Exit, Failure};
 use crate::{plugin, remote, terminal};
-use flavor_host::Connection;
 use flavor_host::contract::SessionOptions;
 use flavor_host::session::Session;
+use flavor_host::{Connection, Plugin, StartError};
 use serde_json::{Value, json};
 use std::ffi::OsString;
 
@@ -61,11 +61,20 @@ async fn open(known: &Known, sandbox: &str) -> Result<Session, Failure> {
     let connection = connection(known)?;
     let url = connection.target.url();
     let plugin = plugin::load().await?;
-    let session = match sandbox.starts_with(ID) {
+    let session = attached(&plugin, connection, sandbox).await;
+    session.map_err(|error| remote::failure(error, &url))
+}
+
+/// The same, by id or by name.
+async fn attached(
+    plugin: &Plugin,
+    connection: Connection,
+    sandbox: &str,
+) -> Result<Session, StartError> {
+    match sandbox.starts_with(ID) {
         true => plugin.attach_session(connection, sandbox).await,
         false => plugin.attach_named_session(connection, sandbox).await,
-    };
-    session.map_err(|error| remote::failure(error, &url))
+    }
 }
 
 /// What a new sandbox is to be, and the way to it.
