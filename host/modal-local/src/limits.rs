@@ -15,7 +15,7 @@ pub struct Limits {
     /// The same for one command executed in a sandbox. Its readers are not told
     /// of gaps, so that at the cap it waits for those that are behind; output
     /// that nobody has begun to read is dropped, and asking for it an error.
-    /// Default: 256 MiB.
+    /// At least 64 KiB. Default: 256 MiB.
     pub exec_output_per_stream: u64,
     /// Sandboxes that may run at once; one more is answered RESOURCE_EXHAUSTED.
     /// Default: 4,096.
@@ -171,8 +171,10 @@ pub(crate) const OUTPUT_IN_MEMORY: usize = 8 * 1024;
 /// eighth of it.
 pub(crate) const OUTPUT_SEGMENTS: u64 = 8;
 
-/// Smallest cap on output, so that a segment is never empty.
+/// Smallest cap on output, so that a segment is never empty; for executed
+/// commands, so that all that is read from a pipe at once fits.
 pub(crate) const OUTPUT_MIN: u64 = 4 * KIB;
+pub(crate) const EXEC_OUTPUT_MIN: u64 = 64 * KIB;
 
 /// How long output is still read after everything in the sandbox was killed.
 /// Only a process that hid from the search can hold a pipe open that long.
@@ -206,6 +208,13 @@ pub(crate) const EXEC_ID: usize = 256;
 /// Ended commands remembered per sandbox, with exit and output; beyond it the
 /// longest ended is forgotten, and answered NOT_FOUND.
 pub(crate) const ENDED_EXECS: usize = 1_000;
+
+/// Writes to a file that may wait for the disk, per upload. Official clients
+/// send 256 KiB at a time.
+pub(crate) const UPLOAD_QUEUE: usize = 8;
+
+/// Bytes of a file read, and sent, at once.
+pub(crate) const FILE_CHUNK: usize = 512 * 1024;
 
 /// How long the place of a reader whose connection broke is kept. Clients come
 /// back after 10 ms, doubled up to ten times.

@@ -11,6 +11,7 @@ mod auth;
 mod catalog;
 mod create;
 mod exec;
+mod files;
 mod harness;
 mod life;
 mod listing;

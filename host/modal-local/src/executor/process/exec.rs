@@ -6,7 +6,7 @@ use rustix::process::Signal;
 use tokio::{sync::oneshot, task::spawn_blocking, time::timeout};
 
 use super::{
-    Inner, capture, directory,
+    Inner, capture, directory, file_tool,
     leader::{Child, Watched},
     log::{Appender, Log},
     room::Occupant,
@@ -28,6 +28,10 @@ impl Inner {
         let room = self.room(&launch.sandbox).ok_or(NeverRan::SandboxEnded)?;
         let occupant = room.enter().ok_or(NeverRan::SandboxEnded)?;
         let number = room.next_number();
+        if file_tool::is_asked_for(&launch.argv) {
+            let cap = self.exec_output_cap;
+            return file_tool::run(&occupant, number, &launch, cap, started, stop).await;
+        }
         let record = directory::exec_record(&room.place.path, number);
         let start = {
             let (room, record) = (Arc::clone(&room), record.clone());

@@ -6,6 +6,7 @@ mod capture;
 mod directory;
 mod ending;
 mod exec;
+mod file_tool;
 mod identity;
 mod leader;
 mod log;
@@ -93,7 +94,7 @@ impl ProcessExecutor {
             starts: Semaphore::new(limits::STARTS_AT_ONCE),
             rooms: Mutex::default(),
             output_cap: limits.output_per_stream,
-            exec_output_cap: limits.exec_output_per_stream,
+            exec_output_cap: limits.exec_output_per_stream.max(limits::EXEC_OUTPUT_MIN),
             ending_grace: limits.ending_grace,
         }));
         executor.0.reclaim().await?;

@@ -5,7 +5,7 @@ mod probe;
 mod sandbox;
 
 pub(crate) use self::{
-    exec::{data, end},
+    exec::{Exec, data, end},
     probe::{Fifo, code, in_time, is_running, items, marked, marker, variables},
     sandbox::{New, Sandbox, tag},
 };

@@ -178,8 +178,10 @@ impl Log {
             kept -= segment.length;
             end = Some(segment.start + segment.length);
         }
+        drop(segments);
         // What was sent to a reader it need not have seen.
-        Some(end? + limits::UNSEEN_OUTPUT.min(cap / 2))
+        let needed = end? + limits::UNSEEN_OUTPUT.min(cap / 2);
+        Some(needed.min(self.end()))
     }
 
     fn has(&self, wanted: &Path) -> bool {
