@@ -189,9 +189,12 @@ fn a_copy_that_fails_leaves_nothing_here() {
     let sandboxes = Sandboxes::new(&home);
     let id = sandboxes.create(&[]);
     home.write("directory/file", "x");
-    let missing = format!("{id}:/no/such/file");
+    let directory = sandboxes.sandbox(&["exec", &id, "pwd"]).run().expect(0);
+    let missing = format!("{id}:{}/no/such/file", directory.stdout().trim_end());
+    let outside = format!("{id}:/etc/passwd");
     let told: Vec<Outcome> = [
         [missing.as_str(), "new"],
+        [&outside, "new"],
         [&missing, "no/such/directory/file"],
         ["missing", &format!("{id}:/tmp/x")],
         ["directory", &format!("{id}:/tmp/x")],

@@ -10,7 +10,6 @@ line of JSON on standard input is a command, answered by one line of JSON; see
 """
 
 import asyncio
-import base64
 import contextlib
 import json
 import logging
@@ -436,7 +435,7 @@ class Control:
         """`token_life`: of short-lived tokens, in seconds. `forgets_keys`:
         whether repetitions are carried out again. `image_build`: seconds that
         it takes. `router_token_life`: what tokens of routers say about their life, in
-        seconds. `records_bodies`: whether requests are kept or only counted."""
+        seconds. `page`: sandboxes in one page of a listing. `records_bodies`: whether requests are kept or only counted."""
         for name, value in settings.items():
             owner = self.foreign if name == "records_bodies" else self.foreign.world
             if not hasattr(owner, name):
@@ -457,9 +456,9 @@ class Control:
         self.foreign.world.revoke()
 
     def file(self, sandbox: str, path: str) -> str:
-        """The contents of a file in a sandbox, in base 64."""
+        """The contents of a file in a sandbox, as hexadecimal digits."""
         directory = self.foreign.world.sandboxes[sandbox].directory
-        return base64.b64encode((directory / path.lstrip("/")).read_bytes()).decode()
+        return (directory / path.lstrip("/")).read_bytes().hex()
 
     def commands(self, sandbox: str) -> list[bool]:
         """For each command in a sandbox whether it has ended."""

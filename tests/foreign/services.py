@@ -32,8 +32,6 @@ WANT_AUTH_TOKEN = {
     "SandboxWaitV2",
 }
 
-PAGE = 100
-
 BUILT = pb.GenericResult(status=pb.GenericResult.GENERIC_STATUS_SUCCESS)
 
 
@@ -190,7 +188,7 @@ class ControlPlane:
             and wanted <= set(sandbox.tags.items())
         ]
         found.sort(key=lambda sandbox: sandbox.created_at, reverse=True)
-        return pb.SandboxListResponse(sandboxes=[self.info(sandbox) for sandbox in found[:PAGE]])
+        return pb.SandboxListResponse(sandboxes=[self.info(sandbox) for sandbox in found[: self.world.page]])
 
     def info(self, sandbox: Sandbox) -> pb.SandboxInfo:
         return pb.SandboxInfo(

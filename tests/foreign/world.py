@@ -110,6 +110,8 @@ class World:
         self.built: dict[str, float] = {}
         self.token_life = 3600.0
         self.tokens: dict[str, float] = {}
+        # Sandboxes in one page of a listing.
+        self.page = 100
         # What the tokens of command routers say about their life, and where the
         # routers are.
         self.router_token_life = 3600.0

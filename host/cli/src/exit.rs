@@ -96,6 +96,12 @@ impl Failure {
         Self { exit, ..self }
     }
 
+    /// The same, about this place.
+    pub(crate) fn at(self, place: &str) -> Self {
+        let message = format!("{place}: {}", self.message);
+        Self { message, ..self }
+    }
+
     /// The message, fit for a terminal.
     pub(crate) fn message(&self) -> String {
         terminal::escape(&self.message)

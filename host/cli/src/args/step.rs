@@ -8,7 +8,7 @@ pub(crate) enum StepCommand {
     /// Start a step in a sandbox of its own and print what finds it again
     ///
     /// That is one JSON object. The step runs whether anybody waits for it or not.
-    Submit(SubmitArgs),
+    Submit(Box<SubmitArgs>),
     /// Print how a step stands
     Status(StepStatusArgs),
     /// Wait for the end of a step; 0 when it completed, else 1

@@ -30,8 +30,8 @@ pub(crate) async fn cp(args: CpArgs) -> Result<Exit, Failure> {
         }
         (Place::Sandbox { sandbox, path }, Place::Stream) => {
             let copying = async {
-                let mut contents = download(&known, &sandbox, &path).await?;
-                pour(&mut contents, &mut tokio::io::stdout(), "standard output").await
+                let contents = download(&known, &sandbox, &path).await?;
+                contents.pour(tokio::io::stdout(), "standard output").await
             };
             remote::interruptible(copying, "not everything was written").await
         }
@@ -62,9 +62,31 @@ pub(crate) async fn cp(args: CpArgs) -> Result<Exit, Failure> {
     Ok(Exit::Done)
 }
 
-async fn download(known: &Known, sandbox: &str, path: &str) -> Result<Bytestream, Failure> {
+/// What a file in a sandbox holds, and how the user calls it.
+struct Contents {
+    name: String,
+    pieces: Bytestream,
+}
+
+async fn download(known: &Known, sandbox: &str, path: &str) -> Result<Contents, Failure> {
     let session = open(known, sandbox).await?;
-    Ok(session.download(path).await?)
+    let name = format!("{sandbox}:{path}");
+    let pieces = session.download(path).await;
+    let pieces = pieces.map_err(|error| Failure::from(error).at(&name))?;
+    Ok(Contents { name, pieces })
+}
+
+impl Contents {
+    async fn pour(mut self, mut to: impl AsyncWrite + Unpin, target: &str) -> Result<(), Failure> {
+        let unwritable = |error: io::Error| {
+            Failure::new(Exit::Failed, format!("{target} cannot be written: {error}"))
+        };
+        while let Some(piece) = self.pieces.next().await {
+            let piece = piece.map_err(|error| Failure::from(error).at(&self.name))?;
+            to.write_all(&piece).await.map_err(unwritable)?;
+        }
+        to.flush().await.map_err(unwritable)
+    }
 }
 
 /// Copies into a sandbox.
@@ -81,7 +103,9 @@ async fn upload(
             .upload(&path, contents)
             .await
             .map_err(|error| match error {
-                TransferError::Plugin(error) => error.into(),
+                TransferError::Plugin(error) => {
+                    Failure::from(error).at(&format!("{sandbox}:{path}"))
+                }
                 error => Failure::bad_input(format!(
                     "{name} cannot be read to its end: {error}; {sandbox}:{path} holds what was \
                      read before"
@@ -145,6 +169,8 @@ impl Target {
             Some(parent) if parent != Path::new("") => parent,
             _ => Path::new("."),
         };
+        // The error of what is made in it would name a file that nobody knows.
+        fs::metadata(directory).map_err(|error| unwritable(&file, &error))?;
         let mode = match fs::metadata(&file) {
             Ok(known) if known.is_file() => known.permissions().mode(),
             Ok(_) => {
@@ -164,29 +190,16 @@ impl Target {
         Ok(Self { file, beside })
     }
 
-    async fn fill(self, mut contents: Bytestream) -> Result<(), Failure> {
+    async fn fill(self, contents: Contents) -> Result<(), Failure> {
         let Self { file, beside } = self;
         let opened = beside.as_file().try_clone();
         let opened = opened.map_err(|error| unwritable(&file, &error))?;
         let name = file.display().to_string();
-        pour(&mut contents, &mut File::from_std(opened), &name).await?;
+        contents.pour(File::from_std(opened), &name).await?;
         let persisted = beside.persist(&file);
         persisted.map_err(|error| unwritable(&file, &error.error))?;
         Ok(())
     }
-}
-
-async fn pour(
-    contents: &mut Bytestream,
-    to: &mut (impl AsyncWrite + Unpin),
-    name: &str,
-) -> Result<(), Failure> {
-    let unwritable =
-        |error: io::Error| Failure::new(Exit::Failed, format!("{name} cannot be written: {error}"));
-    while let Some(piece) = contents.next().await {
-        to.write_all(&piece?).await.map_err(unwritable)?;
-    }
-    to.flush().await.map_err(unwritable)
 }
 
 fn unwritable(file: &Path, error: &io::Error) -> Failure {

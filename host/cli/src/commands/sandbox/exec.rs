@@ -76,7 +76,7 @@ async fn follow(process: &Process) -> Result<Exit, Failure> {
         tokio::try_join!(
             hand_on(stdout, tokio::io::stdout()),
             hand_on(stderr, tokio::io::stderr()),
-            async { Ok(process.wait(None).await.map_err(unknown)?) },
+            async { process.wait(None).await.map_err(unknown) },
         )
     };
     tokio::pin!(ended);

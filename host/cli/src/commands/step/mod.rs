@@ -15,7 +15,7 @@ use std::io::{self, Read};
 
 pub(crate) async fn dispatch(command: StepCommand) -> Result<Exit, Failure> {
     match command {
-        StepCommand::Submit(args) => submit::submit(args).await,
+        StepCommand::Submit(args) => submit::submit(*args).await,
         StepCommand::Status(args) => status::status(args).await,
         StepCommand::Wait(args) => wait::wait(args).await,
         StepCommand::Cancel(args) => cancel::cancel(args).await,
