@@ -259,4 +259,10 @@ pub(crate) struct ModalLocalArgs {
     /// Keep the server's state here; without it, in a temporary directory
     #[arg(long, value_name = "DIR")]
     pub(crate) state: Option<PathBuf>,
+    /// Most sandboxes that run at the same time; 4096 without it
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    pub(crate) max_sandboxes: Option<u32>,
+    /// Most MiB of disk that sandboxes, their output and snapshots take; 102400 without it
+    #[arg(long, value_name = "MIB", value_parser = clap::value_parser!(u32).range(1..))]
+    pub(crate) max_disk: Option<u32>,
 }

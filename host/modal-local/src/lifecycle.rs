@@ -11,7 +11,7 @@ use tokio::{
 use crate::{
     clock::Timestamp,
     core::Core,
-    executor::{Exit, Launch, Outputs, Stop, Streams},
+    executor::{Exit, Hash, Launch, Outputs, Stop, Streams},
     journal::{Receipt, Record},
     sandbox::{Ended, Phase, Sandbox},
     stdin::Stdin,
@@ -23,6 +23,7 @@ pub(crate) struct Command {
     pub(crate) argv: Vec<String>,
     pub(crate) env: BTreeMap<String, String>,
     pub(crate) workdir: Option<String>,
+    pub(crate) snapshot: Option<Hash>,
 }
 
 /// Lets a sandbox live, from the moment it is in the store. It does not depend
@@ -51,6 +52,7 @@ async fn run(core: &Core, sandbox: &Arc<Sandbox>, command: Command) -> (Exit, Ra
         argv: command.argv,
         env: command.env,
         workdir: command.workdir,
+        snapshot: command.snapshot,
     };
     let mut running = core.executor.run(launch, started, Stop::new(stopping));
     let mut terminated = pin!(sandbox.termination());

@@ -15,7 +15,7 @@ pub struct Limits {
     /// The same for one command executed in a sandbox. Its readers are not told
     /// of gaps, so that at the cap it waits for those that are behind; output
     /// that nobody has begun to read is dropped, and asking for it an error.
-    /// At least 64 KiB. Default: 256 MiB.
+    /// At least 256 KiB. Default: 256 MiB.
     pub exec_output_per_stream: u64,
     /// Sandboxes that may run at once; one more is answered RESOURCE_EXHAUSTED.
     /// Default: 4,096.
@@ -30,6 +30,11 @@ pub struct Limits {
     /// Bytes of output that all finished sandboxes together may keep; beyond it
     /// the oldest are forgotten. Default: 4 GiB.
     pub finished_output: u64,
+    /// Bytes that sandboxes, their output and snapshots together may take of the
+    /// disk. While they take more, what would take more still is answered
+    /// RESOURCE_EXHAUSTED: creations, snapshots, uploads. It is measured every
+    /// second at most, and commands that run are not stopped. Default: 100 GiB.
+    pub disk: u64,
     /// Sandboxes in one page of a listing, 1 or more. Default: 100.
     pub list_page: usize,
     /// Time between SIGTERM and SIGKILL when a sandbox is ended. Default: 2 s.
@@ -45,6 +50,7 @@ impl Default for Limits {
             running_execs: 1_024,
             finished_sandboxes: 1_000,
             finished_output: 4 * 1024 * MIB,
+            disk: 100 * 1024 * MIB,
             list_page: 100,
             ending_grace: Duration::from_secs(2),
         }
@@ -150,6 +156,11 @@ pub(crate) const JOURNAL_BACKLOG: usize = 10_000;
 pub(crate) const LOCK_WAIT: Duration = Duration::from_secs(1);
 pub(crate) const LOCK_POLL: Duration = Duration::from_millis(10);
 
+/// Shortest pause between two measurements of the disk; and how many times as
+/// long as the last one took, so that a huge directory costs 5 % of one core.
+pub(crate) const DISK_PAUSE: Duration = Duration::from_secs(1);
+pub(crate) const DISK_PAUSE_FACTOR: u32 = 20;
+
 // Sandboxes
 
 /// Lifetime of a sandbox whose request names none, in seconds: Modal's default.
@@ -172,9 +183,9 @@ pub(crate) const OUTPUT_IN_MEMORY: usize = 8 * 1024;
 pub(crate) const OUTPUT_SEGMENTS: u64 = 8;
 
 /// Smallest cap on output, so that a segment is never empty; for executed
-/// commands, so that all that is read from a pipe at once fits.
+/// commands, so that what is read from a pipe at once is a small part of it.
 pub(crate) const OUTPUT_MIN: u64 = 4 * KIB;
-pub(crate) const EXEC_OUTPUT_MIN: u64 = 64 * KIB;
+pub(crate) const EXEC_OUTPUT_MIN: u64 = 256 * KIB;
 
 /// How long output is still read after everything in the sandbox was killed.
 /// Only a process that hid from the search can hold a pipe open that long.
@@ -215,6 +226,32 @@ pub(crate) const UPLOAD_QUEUE: usize = 8;
 
 /// Bytes of a file read, and sent, at once.
 pub(crate) const FILE_CHUNK: usize = 512 * 1024;
+
+/// Snapshots that one sandbox may have been asked for; one more is answered
+/// RESOURCE_EXHAUSTED. Their ids are remembered, so that a repeated call finds
+/// the first one's image.
+pub(crate) const SNAPSHOTS_PER_SANDBOX: usize = 1_000;
+
+/// Bytes of the id that a client gives a snapshot. Clients send a UUID (36).
+pub(crate) const SNAPSHOT_ID: usize = 256;
+
+/// How long a snapshot is kept whose request does not say, as on Modal.
+pub(crate) const SNAPSHOT_LIFETIME: Duration = Duration::from_secs(30 * 24 * 3_600);
+
+/// Files whose content is known from an earlier snapshot. A file takes 100
+/// bytes; beyond it all are read anew.
+pub(crate) const KNOWN_FILES: usize = 100_000;
+
+/// How long ago a file must have changed for a later change to show in its
+/// times; they tick every 4 ms or so.
+pub(crate) const FILE_TIME_PRECISION: Duration = Duration::from_secs(2);
+
+/// Bytes read at once for a snapshot.
+pub(crate) const COPY_BUFFER: usize = 256 * 1024;
+
+/// Directories within directories in a snapshot; each is an open descriptor
+/// meanwhile.
+pub(crate) const DIRECTORY_DEPTH: usize = 256;
 
 /// How long the place of a reader whose connection broke is kept. Clients come
 /// back after 10 ms, doubled up to ten times.

@@ -16,6 +16,7 @@ use crate::{
     ids::{AppId, SandboxId, TaskId},
     limits,
     names::{IdempotencyKey, Name, Tags},
+    snapshots::Asked,
     stdin::Stdin,
     sync::lock,
 };
@@ -36,6 +37,8 @@ pub(crate) struct Sandbox {
     pub(crate) activity: Activity,
     /// How many of the numbered writes to the input of a V1 sandbox were taken.
     pub(crate) stdin_writes: tokio::sync::Mutex<u32>,
+    /// The snapshots that were asked for.
+    pub(crate) snapshots: Asked,
     tags: Mutex<Tags>,
     execs: Mutex<Execs>,
     phase: watch::Sender<Phase>,
@@ -141,6 +144,7 @@ impl Sandbox {
             definition: identity.definition,
             activity: Activity::new(),
             stdin_writes: tokio::sync::Mutex::default(),
+            snapshots: Asked::default(),
             tags: Mutex::new(identity.tags),
             execs: Mutex::default(),
             phase: watch::Sender::new(phase),

@@ -2,7 +2,12 @@
 //! commands scripted, its clock paused. What passes here needs no thread and no
 //! wall time, and depends on nothing but the seed.
 
-use std::{io, sync::Arc, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    io,
+    sync::Arc,
+    time::Duration,
+};
 
 use bytes::Bytes;
 use futures::{
@@ -23,8 +28,8 @@ use crate::{
     clock::{Clock, Timestamp},
     core::{Core, Parts},
     executor::{
-        ExecLaunch, Executor, Exit, Input, Launch, NeverRan, Output, Outputs, ProcessExit, Stop,
-        Streams, Text,
+        ExecLaunch, Executor, Exit, Hash, Heads, Input, Launch, NeverRan, Output, Outputs,
+        ProcessExit, Stop, Streams, Text,
     },
     ids::{AppId, ImageId, SandboxId},
     journal::{Journal, Recorded},
@@ -88,6 +93,22 @@ impl Executor for Scripted {
         _: Stop,
     ) -> BoxFuture<'static, Result<ProcessExit, NeverRan>> {
         async { Err(NeverRan::SandboxEnded) }.boxed()
+    }
+
+    fn snapshot(&self, _: SandboxId) -> BoxFuture<'static, io::Result<Hash>> {
+        async { Ok(Hash::of(b"nothing")) }.boxed()
+    }
+
+    fn retain_snapshots(&self, _: BTreeSet<Hash>) -> BoxFuture<'static, ()> {
+        async {}.boxed()
+    }
+
+    fn disk_usage(&self) -> BoxFuture<'static, io::Result<u64>> {
+        async { Ok(0) }.boxed()
+    }
+
+    fn reopen(&self, _: Vec<(SandboxId, Heads)>) -> BTreeMap<SandboxId, Outputs> {
+        BTreeMap::new()
     }
 
     fn forget(&self, _: SandboxId) -> BoxFuture<'static, ()> {
@@ -359,6 +380,7 @@ async fn what_cannot_be_recorded_never_runs() {
             definition: pb::Image::default(),
             builder_version: String::new(),
             created_at: Timestamp::from_micros(2),
+            snapshot: None,
         }],
         ..Recorded::default()
     };

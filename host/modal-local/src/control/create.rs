@@ -5,15 +5,16 @@ use std::{mem, sync::Arc};
 use modal_proto::client::{self as pb, secret_source::Source};
 use tonic::{Request, Response, Status};
 
-use super::{Answer, ControlPlane, caller, images};
+use super::{Answer, ControlPlane, caller};
 use crate::{
     environment,
     ids::{AppId, Backend, ImageId, SandboxId, TaskId},
     journal::Record,
     lifecycle::{self, Command},
     names::{IdempotencyKey, Name, Tags},
+    quota,
     sandbox::{Identity, Phase, Sandbox},
-    store::Store,
+    store::{Image, Store},
     token::Audience,
 };
 
@@ -115,7 +116,10 @@ impl ControlPlane {
         }
         let tags = Tags::parse(mem::take(&mut create.tags))?;
         let name = self.check(&store, &create)?;
-        let command = command(&store, &mut create)?;
+        let image = ImageId::from_text(create.definition.image_id.clone());
+        let image = core.image(&store, &image)?;
+        let command = command(&store, &mut create, &image)?;
+        quota::check(core)?;
         if store.sandboxes.running() >= core.limits.running_sandboxes {
             return Err(Status::resource_exhausted(format!(
                 "the local Modal runs at most {} sandboxes at once",
@@ -156,10 +160,6 @@ impl ControlPlane {
         if definition.image_id.is_empty() {
             return invalid("definition.image_id is empty: create an image first");
         }
-        let image = ImageId::from_text(definition.image_id.clone());
-        if store.images.get(&image).is_none() {
-            return Err(images::not_found(&image));
-        }
         let resources = definition.resources.as_ref();
         let gpu = resources.and_then(|resources| resources.gpu_config.as_ref());
         let wants_gpu = gpu.is_some_and(|gpu| gpu.count > 0 || !gpu.gpu_type.is_empty());
@@ -182,7 +182,7 @@ impl ControlPlane {
 }
 
 /// Takes command and variables out of a request.
-fn command(store: &Store, create: &mut Create) -> Result<Command, Status> {
+fn command(store: &Store, create: &mut Create, image: &Image) -> Result<Command, Status> {
     let definition = &mut create.definition;
     // Named secrets are listed here as well as among the sources: the sources,
     // laid over them, have the say.
@@ -194,6 +194,7 @@ fn command(store: &Store, create: &mut Create) -> Result<Command, Status> {
         argv: mem::take(&mut definition.entrypoint_args),
         env,
         workdir: definition.workdir.clone(),
+        snapshot: image.snapshot.map(|snapshot| snapshot.hash),
     })
 }
 

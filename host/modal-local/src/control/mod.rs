@@ -11,7 +11,7 @@ mod secrets;
 mod stdin;
 mod text;
 
-pub(crate) use self::logs::output_gone;
+pub(crate) use self::{access::BUILDER_VERSION, life::hold, logs::output_gone};
 
 use std::sync::Arc;
 
@@ -277,8 +277,8 @@ impl ModalClient for ControlPlane {
 
     async fn sandbox_snapshot_fs(
         &self,
-        _: Request<pb::SandboxSnapshotFsRequest>,
+        request: Request<pb::SandboxSnapshotFsRequest>,
     ) -> Answer<pb::SandboxSnapshotFsResponse> {
-        not_yet("SandboxSnapshotFs")
+        self.snapshot(request.into_inner()).await
     }
 }

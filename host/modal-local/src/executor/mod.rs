@@ -3,16 +3,22 @@
 //! The server decides *when* something starts, times out or is ended; an
 //! executor decides *how*. [`process`] runs real commands on this machine.
 
+mod hash;
 mod pins;
 pub(crate) mod process;
 mod text;
 
 pub(crate) use self::{
+    hash::Hash,
     pins::{Pin, Pins},
     text::Text,
 };
 
-use std::{collections::BTreeMap, fmt, io, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt, io,
+    sync::Arc,
+};
 
 use bytes::Bytes;
 use futures::future::BoxFuture;
@@ -51,10 +57,24 @@ pub(crate) trait Executor: fmt::Debug + Send + Sync + 'static {
         stop: Stop,
     ) -> BoxFuture<'static, Result<ProcessExit, NeverRan>>;
 
+    /// Takes a snapshot of the files of a sandbox that runs. The same files
+    /// give the same snapshot.
+    fn snapshot(&self, sandbox: SandboxId) -> BoxFuture<'static, io::Result<Hash>>;
+
+    /// Drops every snapshot but some. None is being taken.
+    fn retain_snapshots(&self, wanted: BTreeSet<Hash>) -> BoxFuture<'static, ()>;
+
+    /// The bytes of disk that sandboxes and snapshots take.
+    fn disk_usage(&self) -> BoxFuture<'static, io::Result<u64>>;
+
+    /// Takes over what an earlier server kept of the output of ended
+    /// sandboxes, and drops the rest. With it comes what was recorded.
+    fn reopen(&self, recorded: Vec<(SandboxId, Heads)>) -> BTreeMap<SandboxId, Outputs>;
+
     /// Drops what is kept of an ended sandbox.
     fn forget(&self, sandbox: SandboxId) -> BoxFuture<'static, ()>;
 
-    /// Drops what is kept of every sandbox. None runs any more.
+    /// Drops what is kept of every sandbox but its output. None runs any more.
     fn close(&self) -> BoxFuture<'static, ()>;
 }
 
@@ -70,6 +90,8 @@ pub(crate) struct Launch {
     pub(crate) env: BTreeMap<String, String>,
     /// An absolute path, or the sandbox's directory.
     pub(crate) workdir: Option<String>,
+    /// The files to begin with.
+    pub(crate) snapshot: Option<Hash>,
 }
 
 /// What to run in a sandbox that runs.
@@ -280,10 +302,25 @@ impl Outputs {
         }
     }
 
+    /// What is to be recorded of both streams.
+    pub(crate) fn heads(&self) -> Heads {
+        Heads {
+            stdout: self.stdout.head(),
+            stderr: self.stderr.head(),
+        }
+    }
+
     /// Bytes kept of both streams.
     pub(crate) fn kept(&self) -> u64 {
         self.stdout.kept().saturating_add(self.stderr.kept())
     }
+}
+
+/// What of a command's output is in memory only: the beginning of each stream.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Heads {
+    pub(crate) stdout: Bytes,
+    pub(crate) stderr: Bytes,
 }
 
 /// One recorded stream.
@@ -296,6 +333,9 @@ pub(crate) trait Output: fmt::Debug + Send + Sync + 'static {
     /// Has whoever writes wait for a reader at an offset before anything is
     /// dropped that it has not read. `None` where nothing is ever dropped.
     fn pin(&self, offset: u64) -> Option<Pin>;
+
+    /// The beginning, as far as it is in memory only.
+    fn head(&self) -> Bytes;
 
     /// Bytes kept, on disk or in memory.
     fn kept(&self) -> u64;

@@ -31,6 +31,10 @@ impl Output for Text {
         None
     }
 
+    fn head(&self) -> Bytes {
+        self.0.clone()
+    }
+
     fn kept(&self) -> u64 {
         self.0.len() as u64
     }

@@ -19,7 +19,8 @@ use super::{Answer, Router};
 use crate::{
     environment,
     execs::{self, Exec, ExecId},
-    executor::{ExecLaunch, ProcessExit, Stderr, Stdio, WindowSize},
+    executor::{ExecLaunch, ProcessExit, Stderr, Stdio, WindowSize, process::writes_a_file},
+    quota,
     sandbox::{Phase, Sandbox},
 };
 
@@ -50,6 +51,9 @@ impl Router {
                     "sandbox {} has ended: no command can be executed in it",
                     sandbox.id
                 )));
+            }
+            if execs.get(&id).is_none() && writes_a_file(&launch.argv) {
+                quota::check(&self.core)?;
             }
             execs.register(&id, digest, running)?
         };

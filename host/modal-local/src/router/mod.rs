@@ -2,6 +2,8 @@
 //! per group of calls.
 
 mod exec;
+mod ready;
+mod snapshot;
 mod stdin;
 mod stdio;
 
@@ -50,12 +52,6 @@ fn grant<T>(request: &Request<T>) -> Result<&RouterGrant, Status> {
         .ok_or_else(|| Status::internal("the caller was not authenticated"))
 }
 
-fn not_yet<T>(rpc: &str) -> Result<T, Status> {
-    Err(Status::unimplemented(format!(
-        "{rpc} is not implemented by the local Modal"
-    )))
-}
-
 #[tonic::async_trait]
 impl TaskCommandRouter for Router {
     type SandboxStdioReadV2Stream =
@@ -77,9 +73,9 @@ impl TaskCommandRouter for Router {
 
     async fn sandbox_wait_until_ready(
         &self,
-        _: Request<tcr::SandboxWaitUntilReadyTcrRequest>,
+        request: Request<tcr::SandboxWaitUntilReadyTcrRequest>,
     ) -> Answer<tcr::SandboxWaitUntilReadyTcrResponse> {
-        not_yet("SandboxWaitUntilReady")
+        self.wait_until_ready(request).await
     }
 
     async fn task_exec_start(
@@ -110,7 +106,7 @@ impl TaskCommandRouter for Router {
         &self,
         request: Request<tcr::TaskExecStdioReadRequest>,
     ) -> Answer<Self::TaskExecStdioReadStream> {
-        self.exec_stdio(&request)
+        self.exec_stdio(request).await
     }
 
     async fn task_exec_stdin_write(
@@ -136,8 +132,8 @@ impl TaskCommandRouter for Router {
 
     async fn task_snapshot_filesystem(
         &self,
-        _: Request<tcr::TaskSnapshotFilesystemRequest>,
+        request: Request<tcr::TaskSnapshotFilesystemRequest>,
     ) -> Answer<tcr::TaskSnapshotFilesystemResponse> {
-        not_yet("TaskSnapshotFilesystem")
+        self.snapshot(request).await
     }
 }

@@ -16,7 +16,6 @@ use tonic::{Request, Response, Status};
 use super::{Answer, Router};
 use crate::{
     control::output_gone,
-    execs::Exec,
     executor::{Output, Pin, Stream},
     sandbox::Sandbox,
 };
@@ -45,9 +44,9 @@ impl Router {
 
     /// The same for an executed command, but its readers are told of no gaps,
     /// so that there are none: output that was dropped is an error.
-    pub(super) fn exec_stdio(
+    pub(super) async fn exec_stdio(
         &self,
-        request: &Request<TaskExecStdioReadRequest>,
+        request: Request<TaskExecStdioReadRequest>,
     ) -> Answer<BoxStream<'static, Result<TaskExecStdioReadResponse, Status>>> {
         let TaskExecStdioReadRequest {
             task_id,
@@ -55,71 +54,51 @@ impl Router {
             offset,
             ..
         } = request.get_ref();
-        let exec = self.exec(request, task_id, exec_id)?;
+        let exec = self.exec(&request, task_id, exec_id)?;
         let stream = match request.get_ref().file_descriptor() {
             TaskExecStdioFileDescriptor::Stdout => Stream::Stdout,
             TaskExecStdioFileDescriptor::Stderr => Stream::Stderr,
         };
-        let begin = Reading::Begin {
-            exec,
-            stream,
-            offset: *offset,
-        };
-        Ok(Response::new(stream::unfold(begin, Reading::next).boxed()))
+        let outputs = exec.outputs().await;
+        let reader = outputs.map(|outputs| {
+            let output = Arc::clone(outputs.stream(stream));
+            Reader {
+                pin: output.pin(*offset),
+                output,
+                offset: *offset,
+            }
+        });
+        let chunks = stream::unfold(reader, async |reader| reader?.next().await);
+        Ok(Response::new(chunks.boxed()))
     }
 }
 
-/// Where a reader of a command's output stands.
-enum Reading {
-    Begin {
-        exec: Arc<Exec>,
-        stream: Stream,
-        offset: u64,
-    },
-    At(Place),
-    Over,
-}
-
-struct Place {
+/// A reader of a command's output.
+struct Reader {
     output: Arc<dyn Output>,
     pin: Option<Pin>,
     offset: u64,
 }
 
-impl Reading {
-    async fn next(self) -> Option<(Result<TaskExecStdioReadResponse, Status>, Self)> {
-        let mut place = match self {
-            Self::Begin {
-                exec,
-                stream,
-                offset,
-            } => {
-                let output = Arc::clone(exec.outputs().await?.stream(stream));
-                Place {
-                    pin: output.pin(offset),
-                    output,
-                    offset,
-                }
-            }
-            Self::At(place) => place,
-            Self::Over => return None,
-        };
-        let failed = |status| Some((Err(status), Self::Over));
-        match place.output.read(place.offset).await {
+impl Reader {
+    /// The next chunk and who reads on; nobody after an error.
+    async fn next(mut self) -> Option<(Result<TaskExecStdioReadResponse, Status>, Option<Self>)> {
+        let failed = |status| Some((Err(status), None));
+        match self.output.read(self.offset).await {
             Ok(None) => {
-                place.pin.iter().for_each(Pin::finish);
+                self.pin.iter().for_each(Pin::finish);
                 None
             }
-            Ok(Some(chunk)) if chunk.start != place.offset => failed(Status::data_loss(format!(
+            Ok(Some(chunk)) if chunk.start != self.offset => failed(Status::data_loss(format!(
                 "output up to byte {} was dropped: the command wrote more than is kept while \
                  nobody read it",
                 chunk.start
             ))),
             Ok(Some(chunk)) => {
-                place.offset = chunk.end();
-                place.pin.iter().for_each(|pin| pin.advance(place.offset));
+                self.offset = chunk.end();
+                self.pin.iter().for_each(|pin| pin.advance(self.offset));
                 let data = chunk.bytes.into();
-                Some((Ok(TaskExecStdioReadResponse { data }), Self::At(place)))
+                Some((Ok(TaskExecStdioReadResponse { data }), Some(self)))
             }
             Err(error) => failed(Status::data_loss(format!("output cannot be read: {error}"))),
         }

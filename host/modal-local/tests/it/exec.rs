@@ -213,7 +213,7 @@ async fn output_is_followed_as_it_comes_and_read_again_from_anywhere() {
 
 #[tokio::test]
 async fn a_slow_reader_misses_nothing_and_the_command_waits_for_it() {
-    let cap = 64 * 1024;
+    let cap = 256 * 1024;
     let local = Local::with(|options| options.limits.exec_output_per_stream = cap).await;
     let sandbox = local.sandbox([]).create().await;
     let go = Fifo::new();

@@ -31,7 +31,8 @@ use crate::{ids::SandboxId, limits, state_dir, sync::lock};
 #[derive(Debug)]
 pub(super) struct Directories {
     root: PathBuf,
-    spare: Mutex<Vec<PathBuf>>,
+    /// `None` once nothing is started any more.
+    spare: Mutex<Option<Vec<PathBuf>>>,
     recycled: AtomicU64,
 }
 
@@ -40,7 +41,7 @@ impl Directories {
     pub(super) fn new(root: PathBuf) -> Self {
         Self {
             root,
-            spare: Mutex::default(),
+            spare: Mutex::new(Some(Vec::new())),
             recycled: AtomicU64::new(0),
         }
     }
@@ -53,7 +54,7 @@ impl Directories {
     /// A directory as good as new. Blocks.
     pub(super) fn create(&self, sandbox: &SandboxId) -> io::Result<Directory> {
         let path = self.path(sandbox);
-        let spare = lock(&self.spare).pop();
+        let spare = lock(&self.spare).as_mut().and_then(Vec::pop);
         if spare.is_some_and(|spare| fs::rename(spare, &path).is_ok()) {
             return Ok(Directory { path, keep: false });
         }
@@ -63,15 +64,31 @@ impl Directories {
     /// Takes a sandbox's directory away. Blocks.
     pub(super) fn remove(&self, sandbox: &SandboxId) {
         let path = self.path(sandbox);
-        if !is_as_new(&path) || lock(&self.spare).len() >= limits::SPARE_DIRECTORIES {
-            return remove(&path);
+        if !self.recycle(&path) {
+            remove(&path);
+        }
+    }
+
+    fn recycle(&self, path: &Path) -> bool {
+        let mut spares = lock(&self.spare);
+        let Some(spares) = spares.as_mut() else {
+            return false;
+        };
+        if spares.len() >= limits::SPARE_DIRECTORIES || !is_as_new(path) {
+            return false;
         }
         let number = self.recycled.fetch_add(1, Ordering::Relaxed);
         let spare = self.root.join(format!("spare-{number}"));
-        match fs::rename(&path, &spare) {
-            Ok(()) => lock(&self.spare).push(spare),
-            Err(_) => remove(&path),
+        let renamed = fs::rename(path, &spare).is_ok();
+        if renamed {
+            spares.push(spare);
         }
+        renamed
+    }
+
+    /// Lets nothing be used again: nothing is started any more. Blocks.
+    pub(super) fn close(&self) {
+        drop(lock(&self.spare).take());
     }
 }
 
@@ -157,6 +174,29 @@ pub(super) fn records(sandbox: &Path) -> Vec<PathBuf> {
         })
         .map(|entry| entry.path())
         .collect()
+}
+
+/// Takes everything away but the output of the sandbox's own command, which is
+/// readable when it has ended.
+pub(super) fn strip(sandbox: &Path) {
+    let is_output = |name: &std::ffi::OsStr| {
+        let bytes = name.as_encoded_bytes();
+        bytes.starts_with(b"stdout.") || bytes.starts_with(b"stderr.")
+    };
+    let mut kept = false;
+    for entry in fs::read_dir(sandbox).into_iter().flatten().flatten() {
+        if is_output(&entry.file_name()) {
+            kept = true;
+        } else if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
+            remove(&entry.path());
+        } else {
+            // What stays goes with the directory.
+            let _ = fs::remove_file(entry.path());
+        }
+    }
+    if !kept {
+        remove(sandbox);
+    }
 }
 
 /// Whether a command left a directory as it was given: nothing in it, and no

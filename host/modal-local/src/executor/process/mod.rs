@@ -11,18 +11,20 @@ mod identity;
 mod leader;
 mod log;
 mod room;
+mod snapshot;
 mod start;
 mod stdio;
 mod sweep;
+mod usage;
 
-pub(crate) use self::directory::remove;
 pub use self::start::{Prepare, PrepareSandbox};
+pub(crate) use self::{directory::remove, file_tool::writes_a_file};
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     fs, io,
     os::unix::fs::OpenOptionsExt,
-    path::Path,
+    path::{Path, PathBuf},
     sync::{Arc, Mutex, OnceLock},
     time::Duration,
 };
@@ -40,11 +42,15 @@ use self::{
     leader::{Child, Watched},
     log::Log,
     room::Room,
+    snapshot::Snapshots,
     start::{Place, Started, Surroundings},
     stdio::CommandInput,
     sweep::Sweeper,
 };
-use super::{ExecLaunch, Executor, Exit, Launch, NeverRan, Outputs, ProcessExit, Stop, Streams};
+use super::{
+    ExecLaunch, Executor, Exit, Hash, Heads, Launch, NeverRan, Outputs, ProcessExit, Stop, Streams,
+    Text,
+};
 use crate::{
     ids::SandboxId,
     limits::{self, Limits},
@@ -62,6 +68,7 @@ struct Inner {
     /// Kept locked.
     state: Arc<StateDir>,
     directories: Directories,
+    snapshots: Snapshots,
     surroundings: Surroundings,
     sweeper: Sweeper,
     starts: Semaphore,
@@ -83,6 +90,7 @@ impl ProcessExecutor {
         let instance = instance(&state.instance())?;
         let executor = Self(Arc::new(Inner {
             directories: Directories::new(state.sandboxes()),
+            snapshots: Snapshots::open(&state.snapshots())?,
             state,
             surroundings: Surroundings {
                 base: Surroundings::base(),
@@ -121,14 +129,64 @@ impl Executor for ProcessExecutor {
         Arc::clone(&self.0).exec(launch, started, stop).boxed()
     }
 
+    fn snapshot(&self, sandbox: SandboxId) -> BoxFuture<'static, io::Result<Hash>> {
+        let inner = Arc::clone(&self.0);
+        let files = directory::files(&inner.directories.path(&sandbox));
+        let take = spawn_blocking(move || inner.snapshots.take(&files));
+        async { take.await? }.boxed()
+    }
+
+    fn retain_snapshots(&self, wanted: BTreeSet<Hash>) -> BoxFuture<'static, ()> {
+        let inner = Arc::clone(&self.0);
+        off_thread(move || {
+            if let Err(error) = inner.snapshots.retain(|hash| wanted.contains(&hash)) {
+                tracing::warn!(%error, "old snapshots cannot be removed");
+            }
+        })
+        .boxed()
+    }
+
+    fn disk_usage(&self) -> BoxFuture<'static, io::Result<u64>> {
+        let state = Arc::clone(&self.0.state);
+        let measure = spawn_blocking(move || {
+            let (sandboxes, snapshots) = (state.sandboxes(), state.snapshots());
+            Ok(usage::of(&sandboxes)?.saturating_add(usage::of(&snapshots)?))
+        });
+        async { measure.await? }.boxed()
+    }
+
+    fn reopen(&self, recorded: Vec<(SandboxId, Heads)>) -> BTreeMap<SandboxId, Outputs> {
+        let directories = &self.0.directories;
+        let known: BTreeSet<PathBuf> = recorded
+            .iter()
+            .map(|(id, _)| directories.path(id))
+            .collect();
+        for path in self.0.kept() {
+            if !known.contains(&path) {
+                remove(&path);
+            }
+        }
+        recorded
+            .into_iter()
+            .map(|(id, heads)| {
+                let outputs = reopened(&directories.path(&id), &heads);
+                (id, outputs)
+            })
+            .collect()
+    }
+
     fn forget(&self, sandbox: SandboxId) -> BoxFuture<'static, ()> {
         let inner = Arc::clone(&self.0);
         off_thread(move || inner.directories.remove(&sandbox)).boxed()
     }
 
     fn close(&self) -> BoxFuture<'static, ()> {
-        let sandboxes = self.0.state.sandboxes();
-        off_thread(move || remove(&sandboxes)).boxed()
+        let inner = Arc::clone(&self.0);
+        off_thread(move || {
+            inner.directories.close();
+            inner.kept().iter().for_each(|path| directory::strip(path));
+        })
+        .boxed()
     }
 }
 
@@ -219,7 +277,9 @@ impl Inner {
     async fn start(self: Arc<Self>, launch: Launch) -> Result<(Started, Place), NeverRan> {
         self.start_with(move |inner| {
             let marker = inner.sweeper.marker(&launch.sandbox.id);
-            inner.surroundings.start(launch, &inner.directories, marker)
+            inner
+                .surroundings
+                .start(launch, &inner.directories, &inner.snapshots, marker)
         })
         .await
     }
@@ -264,10 +324,31 @@ impl Inner {
             self.ending_grace,
         )
         .await;
-        let sandboxes = self.state.sandboxes();
-        let old = sandboxes.clone();
-        off_thread(move || remove(&old)).await;
-        state_dir::create(&sandboxes, false)
+        let old = self.kept();
+        off_thread(move || old.iter().for_each(|path| directory::strip(path))).await;
+        state_dir::create(&self.state.sandboxes(), false)
+    }
+
+    /// The directories of sandboxes, and of those to come.
+    fn kept(&self) -> Vec<PathBuf> {
+        let entries = fs::read_dir(self.state.sandboxes());
+        let entries = entries.into_iter().flatten().flatten();
+        entries.map(|entry| entry.path()).collect()
+    }
+}
+
+/// The output of a sandbox of an earlier server. Blocks for a moment.
+fn reopened(directory: &Path, heads: &Heads) -> Outputs {
+    let log = |name: &str, head: &[u8]| -> Arc<dyn super::Output> {
+        match Log::reopen(directory, name, head) {
+            Ok(log) => log,
+            // It has no directory: all of it was recorded.
+            Err(_) => Arc::new(Text::new(head.to_vec())),
+        }
+    };
+    Outputs {
+        stdout: log("stdout", &heads.stdout),
+        stderr: log("stderr", &heads.stderr),
     }
 }
 

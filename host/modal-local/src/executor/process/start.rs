@@ -20,6 +20,7 @@ use super::{
     before_exec,
     directory::{self, Directories, Directory},
     leader::Child,
+    snapshot::Snapshots,
     stdio::{Channels, Ends},
     sweep::MARKER,
 };
@@ -32,7 +33,8 @@ pub struct PrepareSandbox<'a> {
     /// Its id, `sb-…`.
     pub sandbox_id: &'a str,
     /// The sandbox's directory, which is its default working directory. It
-    /// exists and holds only `.tmp`.
+    /// exists and holds only `.tmp`, and what the snapshot holds that the
+    /// sandbox begins with.
     pub directory: &'a Path,
     /// The tags it was created with.
     pub tags: &'a BTreeMap<String, String>,
@@ -102,11 +104,17 @@ impl Surroundings {
         &self,
         launch: Launch,
         directories: &Directories,
+        snapshots: &Snapshots,
         marker: String,
     ) -> Result<(Started, Place), NeverRan> {
         let directory = directories
             .create(&launch.sandbox.id)
             .map_err(cannot("create its directory"))?;
+        if let Some(snapshot) = launch.snapshot {
+            snapshots
+                .restore(snapshot, &directory.files())
+                .map_err(cannot("restore its snapshot"))?;
+        }
         self.prepare(&launch, &directory)?;
         let workdir = launch.workdir.map_or(directory.files(), PathBuf::from);
         let place = Place {

@@ -37,6 +37,11 @@ pub(super) fn is_asked_for(argv: &[String]) -> bool {
     argv.first().is_some_and(|program| program == PATH)
 }
 
+/// Whether a command is the tool, asked to write a file.
+pub(crate) fn writes_a_file(argv: &[String]) -> bool {
+    is_asked_for(argv) && matches!(parse(argv), Ok(Request::WriteFile { .. }))
+}
+
 /// What it is asked to do. Paths are absolute.
 #[derive(Debug, Deserialize)]
 enum Request {

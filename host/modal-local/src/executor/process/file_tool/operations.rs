@@ -50,22 +50,20 @@ pub(super) fn write(place: &Place, path: &Path) -> Result<Upload, Failure> {
         return Err(io::Error::from(io::ErrorKind::IsADirectory).into());
     }
     let failed = |error| refusal(place, error);
-    if let Some(parent) = inside
-        .path
-        .parent()
-        .filter(|parent| *parent != Path::new(""))
-    {
-        inside.root.create_dir_all(parent).map_err(failed)?;
-    }
     let mut options = OpenOptions::new();
     options
         .write(true)
         .create(true)
         .custom_flags(OFlags::NONBLOCK.bits().cast_signed());
-    let file = inside
-        .root
-        .open_with(&inside.path, &options)
-        .map_err(failed)?;
+    let open = || inside.root.open_with(&inside.path, &options);
+    let opened = match (open(), inside.path.parent()) {
+        (Err(error), Some(parent)) if error.kind() == io::ErrorKind::NotFound => {
+            inside.root.create_dir_all(parent).map_err(failed)?;
+            open()
+        }
+        (opened, _) => opened,
+    };
+    let file = opened.map_err(failed)?;
     must_be_file(&file.metadata()?)?;
     file.set_len(0)?;
     Ok(Upload(file))

@@ -108,6 +108,10 @@ impl Output for FileOutput {
         None
     }
 
+    fn head(&self) -> Bytes {
+        Bytes::new()
+    }
+
     /// The file belongs to the sandbox.
     fn kept(&self) -> u64 {
         0

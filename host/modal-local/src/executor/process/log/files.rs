@@ -2,7 +2,7 @@
 
 use std::{
     collections::VecDeque,
-    fs::{File, OpenOptions},
+    fs::{self, File, OpenOptions},
     io::{self, Read, Seek, SeekFrom, Write},
     os::unix::fs::OpenOptionsExt,
     path::{Path, PathBuf},
@@ -110,6 +110,27 @@ fn drop_oldest(segments: &mut VecDeque<Segment>, cap: u64) {
         kept -= oldest.length;
         oldest.remove();
     }
+}
+
+/// The segments that are there. Blocks.
+pub(super) fn segments(directory: &Path, name: &str) -> io::Result<Vec<Segment>> {
+    let mut segments = Vec::new();
+    for entry in fs::read_dir(directory)? {
+        let entry = entry?;
+        let file = entry.file_name();
+        let start = file
+            .to_str()
+            .and_then(|file| file.strip_prefix(name)?.strip_prefix('.'))
+            .and_then(|start| start.parse().ok());
+        if let Some(start) = start {
+            segments.push(Segment {
+                start,
+                length: entry.metadata()?.len(),
+                data: Data::File(entry.path()),
+            });
+        }
+    }
+    Ok(segments)
 }
 
 /// Reads a part of a segment. Blocks.

@@ -108,6 +108,27 @@ impl Log {
         (log, appender)
     }
 
+    /// What an earlier server kept: the head that was recorded, and the segment
+    /// files. Blocks.
+    pub(super) fn reopen(directory: &Path, name: &str, head: &[u8]) -> io::Result<Arc<Self>> {
+        let mut segments = Vec::new();
+        if !head.is_empty() {
+            segments.push(Segment {
+                start: 0,
+                length: head.len() as u64,
+                data: Data::Memory(head.to_vec()),
+            });
+        }
+        segments.extend(files::segments(directory, name)?);
+        segments.sort_by_key(|segment| segment.start);
+        let end = segments.last().map_or(0, |last| last.start + last.length);
+        Ok(Arc::new(Self {
+            segments: Mutex::new(segments.into()),
+            extent: watch::Sender::new(Extent { end, closed: true }),
+            pins: None,
+        }))
+    }
+
     async fn next(&self, offset: u64) -> io::Result<Option<Chunk>> {
         let mut extent = self.extent.subscribe();
         loop {
@@ -206,6 +227,16 @@ impl Output for Log {
 
     fn pin(&self, offset: u64) -> Option<Pin> {
         self.pins.as_ref().map(|pins| pins.pin(offset))
+    }
+
+    fn head(&self) -> Bytes {
+        match lock(&self.segments).front() {
+            Some(Segment {
+                data: Data::Memory(bytes),
+                ..
+            }) => Bytes::copy_from_slice(bytes),
+            _ => Bytes::new(),
+        }
     }
 
     fn kept(&self) -> u64 {
@@ -363,6 +394,24 @@ mod tests {
         drop(appender);
         assert_eq!(read_from(&log, 1).await, (1, b"ello".to_vec()));
         assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 0);
+    }
+
+    #[tokio::test]
+    async fn the_next_server_reads_the_same() {
+        for length in [0, 5, 50_000, 200_000] {
+            let directory = tempfile::tempdir().unwrap();
+            let path = directory.path();
+            let (log, mut appender) = Log::new(path.to_owned(), "stdout", CAP);
+            let (_other, mut beside) = Log::new(path.to_owned(), "stderr", CAP);
+            beside.append(Bytes::from(pattern(20_000))).await;
+            for piece in pattern(length).chunks(7_777) {
+                appender.append(Bytes::copy_from_slice(piece)).await;
+            }
+            drop(appender);
+            let again = Log::reopen(path, "stdout", &log.head()).unwrap();
+            assert_eq!(read_from(&again, 0).await, read_from(&log, 0).await);
+            assert_eq!(again.kept(), log.kept());
+        }
     }
 
     #[tokio::test]
