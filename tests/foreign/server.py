@@ -269,6 +269,8 @@ class Call:
         if fault.kind == "delay":
             await asyncio.sleep(fault.seconds)
             return True
+        if fault.kind == "cut":
+            return True
         if fault.performed or fault.when == "unanswered":
             # An output has no effect that could outlive a lost answer.
             if not self.streams and not self.takes_stream and self.method is not None:

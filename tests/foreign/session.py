@@ -36,6 +36,7 @@ def run(
     process.stderr.read()
     process.wait()
     sandbox.exec("true", pty=True).wait()
+    sandbox.exec("true", timeout=60).wait()
 
     sandbox.filesystem.copy_from_local(local, "/d/file")
     sandbox.filesystem.copy_to_local("/d/file", local + ".down")

@@ -99,7 +99,7 @@ fn through_sdk(server: &Foreign, local: &str) {
         "local": local,
         "options": {"timeout": 300, "cpu": 2, "env": {"A": "1"}, "name": "one"},
         "command": ["sh", "-c", "cat; echo grüße >&2"],
-        "command_options": {"workdir": "/", "env": {"B": "2", "C": ""}, "timeout": 60},
+        "command_options": {"workdir": "/", "env": {"B": "2", "C": ""}},
         "input": INPUT,
         "tags": {"a": "b", "c": ""},
     });
@@ -144,7 +144,6 @@ fn through_plugin(server: &Foreign) {
         let order = Command {
             working_directory: Some("/".to_owned()),
             environment: variables(&[("B", "2"), ("C", "")]),
-            timeout: Some(60),
             ..command(line)
         };
         let process = session.exec(order).await.unwrap();
@@ -159,6 +158,13 @@ fn through_plugin(server: &Foreign) {
                 columns: 0,
                 name: "dumb".to_owned(),
             }),
+            ..command(["true"])
+        };
+        let process = session.exec(order).await.unwrap();
+        process.wait(None).await.unwrap();
+
+        let order = Command {
+            timeout: Some(60),
             ..command(["true"])
         };
         let process = session.exec(order).await.unwrap();

@@ -5,6 +5,7 @@ use super::trouble::{Patience, Trouble};
 use super::{Router, with_token};
 use crate::limits;
 use crate::modal::error::CallError;
+use crate::modal::retry::doubled;
 use crate::modal::rpc::TASK_EXEC_STDIN_WRITE_STREAM;
 use crate::modal::sandbox::RouterAccess;
 use crate::platform::Platform;
@@ -47,13 +48,22 @@ impl<P: Platform> Command<P> {
         let router = self.router();
         let mut trouble = router.trouble(Patience::Long);
         let mut window = Window::default();
+        let mut refusals = 0;
         loop {
             let access = router.access().await?;
             match self.send(&mut window, source, &access, &trouble).await {
                 Ok(()) if window.is_whole => return Ok(Fed::Whole(window.end())),
                 // The window is full.
                 Ok(()) => {}
-                Err(error) if is_closed(&error) => return Ok(Fed::Closed),
+                // It may be this stream only that is not wanted any more.
+                Err(error) if is_closed(&error) => {
+                    refusals += 1;
+                    if refusals > limits::ROUTER_RETRIES || self.poll().await?.is_some() {
+                        return Ok(Fed::Closed);
+                    }
+                    let pause = doubled(limits::ROUTER_PAUSE, refusals);
+                    router.client().platform().sleep(pause).await;
+                }
                 Err(error) => router.overcome(&mut trouble, &access, error).await?,
             }
             let InputStatus { taken, is_closed } = self.input_status().await?;
@@ -67,6 +77,7 @@ impl<P: Platform> Command<P> {
             }
             if taken > window.start {
                 trouble.is_over();
+                refusals = 0;
             }
             window.taken(taken)?;
         }
