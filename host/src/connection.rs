@@ -30,6 +30,9 @@ pub struct Connection {
     pub service_options: Map<String, Value>,
     /// What the plugin may use of the network.
     pub network: flavor_policy::Limits,
+    /// The grant `forward-credentials`: the plugin gets the account itself, to hand it
+    /// on. A controller in a sandbox needs it, unless its environment holds one.
+    pub forward_credentials: bool,
 }
 
 impl Connection {
@@ -41,6 +44,7 @@ impl Connection {
             registry: None,
             service_options: Map::new(),
             network: flavor_policy::Limits::default(),
+            forward_credentials: false,
         }
     }
 
@@ -55,6 +59,7 @@ impl Connection {
         let redactor = Redactor::new(secrets(&credentials, self.registry.as_ref()));
         let log = Arc::new(GuestLog::new(redactor.clone(), host.limits()));
         let label = Target::credential_label()?;
+        let forwardable = self.forward_credentials.then(|| credentials.clone());
         let gate = Gate::new(GateOptions {
             policy,
             limits: self.network,
@@ -70,6 +75,7 @@ impl Connection {
             config: document.to_string(),
             registry: self.registry,
             gate,
+            forwardable,
             redactor,
             log,
         })
@@ -84,6 +90,7 @@ pub(crate) struct Opened {
     pub(crate) config: String,
     pub(crate) registry: Option<RegistryCredentials>,
     pub(crate) gate: Gate,
+    pub(crate) forwardable: Option<TokenPair>,
     pub(crate) redactor: Redactor,
     pub(crate) log: Arc<GuestLog>,
 }
@@ -94,7 +101,7 @@ impl Opened {
         Grants {
             gate: self.gate.clone(),
             run: None,
-            forwardable: None,
+            forwardable: self.forwardable.clone(),
             log: Arc::clone(&self.log),
         }
     }

@@ -77,6 +77,8 @@ impl RunRequest {
             registry: self.registry.clone(),
             service_options: self.service_options.clone(),
             network: self.network.clone(),
+            // Its controller is the plugin itself.
+            forward_credentials: false,
         }
     }
 }
