@@ -35,8 +35,14 @@ pub use bindings::exports::zenml::flavor::catalog::{
 };
 pub use bindings::exports::zenml::flavor::config::{Checked, DocumentKind};
 pub use bindings::exports::zenml::flavor::orchestrator::{
-    Context, Event, ExecutionMode, Output, OutputLost, Pipeline, Retry, RunFinished, Step,
-    StepFinished, StepStarted, Warning,
+    Context, Event, ExecutionMode, Output, OutputLost, Pipeline, Retry, RunFinished, RunRecord,
+    StackComponent, Step, StepFinished, StepStarted, Submission, Submitted, Warning,
+};
+pub use bindings::exports::zenml::flavor::sandbox::{
+    ActiveStep, Arguments, Collected, Command, Listed, SessionOptions, Snapshot, Terminal,
+};
+pub use bindings::exports::zenml::flavor::step_operator::{
+    DockerBuild, Submission as StepSubmission,
 };
 pub use bindings::zenml::flavor::credentials::CredentialPair;
 pub use bindings::zenml::flavor::run_store::{

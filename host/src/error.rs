@@ -7,7 +7,7 @@ use std::time::Duration;
 
 /// Why a call to a plugin has no result. Whatever it is, the host and other
 /// plugins go on.
-#[derive(Debug, thiserror::Error)]
+#[derive(Debug, Clone, PartialEq, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
     /// The plugin answered with an error of the contract.

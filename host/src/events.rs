@@ -4,13 +4,14 @@
 use crate::contract::{self, Event, StepStatus, StoreError};
 use crate::guest::GuestState;
 use crate::limits::{EVENT_BATCH, Limits};
+use crate::room::Room;
 use std::collections::VecDeque;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll, ready};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
-use tokio_util::sync::{PollSemaphore, PollSender};
+use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot};
+use tokio_util::sync::PollSender;
 use wasmtime::StoreContextMut;
 use wasmtime::component::{Source, StreamConsumer, StreamResult};
 
@@ -20,10 +21,9 @@ pub(crate) fn channel(limits: &Limits) -> (EventConsumer, EventReader, EventsEnd
     let (sender, batches) = mpsc::channel(batches);
     let (over, is_over) = oneshot::channel();
     let concluded = Arc::new(AtomicBool::new(false));
-    let room = limits.event_bytes_waiting.clamp(1, Semaphore::MAX_PERMITS);
     let consumer = EventConsumer {
         sender: PollSender::new(sender),
-        room: PollSemaphore::new(Arc::new(Semaphore::new(room))),
+        room: Room::new(limits.event_bytes_waiting),
         concluded: Arc::clone(&concluded),
         _over: over,
     };
@@ -78,30 +78,18 @@ impl EventsEnd {
 /// Takes events out of the plugin's stream, as fast as they are read.
 pub(crate) struct EventConsumer {
     sender: PollSender<Batch>,
-    room: PollSemaphore,
+    room: Room,
     concluded: Arc<AtomicBool>,
     _over: oneshot::Sender<()>,
 }
 
 impl EventConsumer {
-    /// Waits until there is room for a batch. A batch is weighed only when it is
-    /// there, so some room is enough. `None`: nobody reads any more.
+    /// Waits until there is room for a batch. `None`: nobody reads any more.
     fn poll_room(&mut self, cx: &mut Context<'_>) -> Poll<Option<OwnedSemaphorePermit>> {
         if ready!(self.sender.poll_reserve(cx)).is_err() {
             return Poll::Ready(None);
         }
-        self.room.poll_acquire(cx)
-    }
-
-    /// As much room as events take, or all that is left.
-    fn widen(&self, room: &mut OwnedSemaphorePermit, events: &[Event]) {
-        let bytes: usize = events.iter().map(weight).sum();
-        let more = bytes.min(self.room.available_permits());
-        let more = u32::try_from(more).unwrap_or(u32::MAX);
-        // Nobody else takes room, so what is left cannot become less.
-        if let Ok(more) = self.room.clone_inner().try_acquire_many_owned(more) {
-            room.merge(more);
-        }
+        self.room.poll_some(cx)
     }
 }
 
@@ -129,7 +117,7 @@ impl StreamConsumer<GuestState> for EventConsumer {
         // What nobody reads any more is taken nevertheless: a plugin whose
         // stream is closed may crash over its next event, and it has a run to end.
         if let Some(mut room) = room {
-            self.widen(&mut room, &events);
+            self.room.widen(&mut room, events.iter().map(weight).sum());
             let batch = Batch {
                 events,
                 _room: room,

@@ -1,5 +1,6 @@
 //! The host: loads plugins and calls them.
 
+use crate::connection::Opened;
 use crate::contract::bindings::{Flavor as Bindings, FlavorPre};
 use crate::contract::{
     self, Checked, Context, DocumentKind, Flavor, FlavorKind, IntegrationFacts, Pipeline,
@@ -13,6 +14,7 @@ use crate::http::{Resolver, SystemResolver};
 use crate::imports;
 use crate::instance::Instance;
 use crate::limits::Limits;
+use crate::run::StartError;
 use serde_json::Value;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -287,7 +289,7 @@ impl Plugin {
     }
 
     /// Calls an export that only computes: the instance reaches nothing.
-    async fn compute<T>(
+    pub(crate) async fn compute<T>(
         &self,
         call: impl AsyncFnOnce(
             &Accessor<GuestState>,
@@ -298,6 +300,46 @@ impl Plugin {
         let grants = Grants::nothing(limits, self.host.resolver());
         let mut instance = self.instantiate(grants).await?;
         Ok(instance.call(limits.call_time, call).await??)
+    }
+
+    /// Calls an export that asks the service, in an instance of its own, for at most
+    /// [`Limits::service_time`].
+    pub(crate) async fn ask<T>(
+        &self,
+        opened: Opened,
+        call: impl AsyncFnOnce(
+            &Accessor<GuestState>,
+            &Bindings,
+            Opened,
+        ) -> wasmtime::Result<Result<T, contract::Error>>,
+    ) -> Result<T, StartError> {
+        let limit = self.host.limits().service_time;
+        let voice = opened.voice();
+        let answer = tokio::time::timeout(limit, self.ask_unlimited(opened, call)).await;
+        answer.unwrap_or_else(|_| Err(voice.error(Error::TooSlow { limit }).into()))
+    }
+
+    /// The same, for as long as it takes.
+    pub(crate) async fn ask_unlimited<T>(
+        &self,
+        opened: Opened,
+        call: impl AsyncFnOnce(
+            &Accessor<GuestState>,
+            &Bindings,
+            Opened,
+        ) -> wasmtime::Result<Result<T, contract::Error>>,
+    ) -> Result<T, StartError> {
+        let voice = opened.voice();
+        let answer = async {
+            let mut instance = self.instantiate(opened.grants()).await?;
+            let call = async |accessor: &Accessor<GuestState>, plugin: &Bindings| {
+                call(accessor, plugin, opened).await
+            };
+            Ok(instance.call_unlimited(call).await??)
+        };
+        answer
+            .await
+            .map_err(|error: Error| voice.error(error).into())
     }
 
     /// A fresh instance.

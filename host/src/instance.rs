@@ -6,18 +6,51 @@ use crate::error::Error;
 use crate::events::Malformed;
 use crate::guest::GuestState;
 use crate::limits::Limits;
+use futures::future::BoxFuture;
+use std::sync::Arc;
 use std::time::Duration;
-use wasmtime::component::Accessor;
+use tokio::sync::mpsc;
+use wasmtime::component::{Accessor, AccessorTask, ResourceAny};
 use wasmtime::{Engine, Store};
 
 /// An instance. It serves one run, session or call; after anything but a result
 /// it must not be used again.
 pub(crate) struct Instance {
     store: Store<GuestState>,
-    bindings: Bindings,
+    bindings: Arc<Bindings>,
     meter: CpuMeter,
     cpu_limit: Duration,
     _ticking: Ticking,
+}
+
+/// What is to be done in an instance that serves.
+pub(crate) enum Job {
+    /// A call, side by side with others.
+    Call(BoxedCall),
+    /// The end of a resource that no call uses any more.
+    Release(ResourceAny),
+}
+
+/// A call, and what is done with its result.
+pub(crate) type BoxedCall = Box<
+    dyn for<'a> FnOnce(
+            &'a Accessor<GuestState>,
+            &'a Bindings,
+        ) -> BoxFuture<'a, wasmtime::Result<()>>
+        + Send,
+>;
+
+/// A call in an instance. It lives in the store, so it goes on while that does
+/// something else.
+struct CallTask {
+    bindings: Arc<Bindings>,
+    call: BoxedCall,
+}
+
+impl AccessorTask<GuestState> for CallTask {
+    async fn run(self, accessor: &Accessor<GuestState>) -> wasmtime::Result<()> {
+        (self.call)(accessor, &self.bindings).await
+    }
 }
 
 impl Instance {
@@ -38,7 +71,7 @@ impl Instance {
         match bindings {
             Ok(bindings) => Ok(Self {
                 store,
-                bindings,
+                bindings: Arc::new(bindings),
                 meter,
                 cpu_limit,
                 _ticking: ticking,
@@ -62,20 +95,62 @@ impl Instance {
         &mut self,
         call: impl AsyncFnOnce(&Accessor<GuestState>, &Bindings) -> wasmtime::Result<T>,
     ) -> Result<T, Error> {
-        let bindings = &self.bindings;
-        let work = self
-            .store
-            .run_concurrent(async move |accessor| call(accessor, bindings).await);
+        let bindings = Arc::clone(&self.bindings);
+        let result = self
+            .run(async move |accessor| call(accessor, &bindings).await)
+            .await;
+        self.explained(result.and_then(|result| result))
+    }
+
+    /// Does what it is asked for until nobody can ask any more, or until something
+    /// fails. Then all calls that are under way are lost.
+    pub(crate) async fn serve(
+        &mut self,
+        jobs: &mut mpsc::UnboundedReceiver<Job>,
+    ) -> Result<(), Error> {
+        loop {
+            let queue = &mut *jobs;
+            let bindings = Arc::clone(&self.bindings);
+            let result = self
+                .run(async move |accessor| {
+                    while let Some(job) = queue.recv().await {
+                        match job {
+                            Job::Call(call) => {
+                                let bindings = Arc::clone(&bindings);
+                                accessor.spawn(CallTask { bindings, call })?;
+                            }
+                            Job::Release(resource) => return Ok(Some(resource)),
+                        }
+                    }
+                    Ok(None)
+                })
+                .await;
+            let Some(resource) = self.explained(result.and_then(|result| result))? else {
+                return Ok(());
+            };
+            // A destructor needs the store for itself, so this is done outside.
+            let work = resource.resource_drop_async(&mut self.store);
+            let result = self.meter.metered(work).await;
+            self.explained(result)?;
+        }
+    }
+
+    async fn run<T>(
+        &mut self,
+        work: impl AsyncFnOnce(&Accessor<GuestState>) -> T,
+    ) -> wasmtime::Result<T> {
+        let work = self.store.run_concurrent(work);
         // The instance is one task in tokio's eyes and thousands in truth. tokio
         // lets a task do some hundred things in a row and then tells it to wait
         // whatever it tries: all requests of the instance would be polled again
         // and again, a hundred of them in earnest. That others get their turn is
         // the epoch's business.
         let work = tokio::task::unconstrained(work);
-        let result = self.meter.metered(work).await;
-        result
-            .and_then(|result| result)
-            .map_err(|error| explain(&self.meter, self.cpu_limit, &error))
+        self.meter.metered(work).await
+    }
+
+    fn explained<T>(&self, result: wasmtime::Result<T>) -> Result<T, Error> {
+        result.map_err(|error| explain(&self.meter, self.cpu_limit, &error))
     }
 }
 

@@ -47,6 +47,7 @@
 //!   acted on. [`state::StateDir`] keeps runs on disk, [`store::MemoryStore`] as long as
 //!   the process lives.
 
+mod connection;
 pub mod contract;
 pub mod credentials;
 mod digest;
@@ -62,12 +63,17 @@ mod limits;
 mod log;
 pub mod outputs;
 mod redact;
+mod room;
 mod run;
+pub mod session;
 pub mod state;
+mod step_operator;
 pub mod store;
+mod submitted;
 mod target;
 pub mod zenml;
 
+pub use connection::Connection;
 pub use digest::Digest;
 pub use error::{Error, LoadError};
 pub use flavor_policy as policy;

@@ -74,6 +74,26 @@ pub struct Limits {
     /// Default 60 s: the plugin itself gives up on an unreachable service
     /// after 17 s.
     pub start_time: Duration,
+    /// Time for a call that asks the service and does not wait for the end of
+    /// anything, and for opening a session.
+    ///
+    /// Default 30 min: creating a sandbox waits for its image to be built and for
+    /// a GPU, for which Modal's own clients wait 21 min.
+    pub service_time: Duration,
+    /// Calls that a session has under way; more wait in line.
+    ///
+    /// Default 1,024: a command that is fed and waited for takes two.
+    pub session_calls: usize,
+    /// Bytes of one output of a command that wait for a reader.
+    ///
+    /// Default 512 KiB: beyond it the plugin is held up, and through it the
+    /// command.
+    pub output_bytes_waiting: usize,
+    /// Lines of all outputs of a session that wait for readers, in bytes; one
+    /// batch more can be on its way.
+    ///
+    /// Default 8 MiB.
+    pub line_bytes_waiting: usize,
     /// Events that wait for a reader.
     ///
     /// Default 1,024: beyond it the plugin is held up, not the memory filled.
@@ -125,6 +145,10 @@ impl Default for Limits {
             cpu_between_returns: Duration::from_secs(5),
             call_time: Duration::from_secs(30),
             start_time: Duration::from_secs(60),
+            service_time: Duration::from_secs(30 * 60),
+            session_calls: 1024,
+            output_bytes_waiting: 512 * KIB,
+            line_bytes_waiting: 8 * MIB,
             events_waiting: 1024,
             event_bytes_waiting: 8 * MIB,
             record_bytes: 512 * 1024 * 1024,
@@ -153,7 +177,7 @@ pub(crate) const KEEP_ALIVE: (Duration, Duration) =
 
 /// Flow-control windows of HTTP/2, per stream and per connection, in bytes.
 /// Large enough for 100 MB/s at 10 ms, and what a slow guest can make the host
-/// hold: with three lanes full of connections, 384 MiB.
+/// hold: with all four lanes full of connections, 512 MiB.
 pub(crate) const WINDOWS: (u32, u32) = (1024 * 1024, 4 * 1024 * 1024);
 
 /// Requests under way on one connection before another one is opened: what
@@ -205,3 +229,30 @@ pub(crate) const DROPPED_RUN: Duration = Duration::from_secs(10);
 /// dropped. A day of a line every ten milliseconds; reading them takes 8 bytes of
 /// memory each.
 pub(crate) const STEP_OUTPUT_PIECES: u32 = 10_000_000;
+
+/// How long a session that was dropped may take to end its sandbox, when it was
+/// asked to. As long as a dropped run.
+pub(crate) const DROPPED_SESSION: Duration = Duration::from_secs(10);
+
+/// How long a plugin may take to give up a session. It has no need to ask anyone.
+pub(crate) const CLOSING_SESSION: Duration = Duration::from_secs(10);
+
+/// One piece of an output of a command on its way out of a guest, in bytes. Half of
+/// what a plugin reads of an answer at most: large enough that handing it over costs
+/// little beside copying it.
+pub(crate) const OUTPUT_PIECE: usize = 128 * 1024;
+
+/// One piece of what is read for a guest from the host app, in bytes: what Modal's
+/// clients put into one message of an upload.
+pub(crate) const INPUT_PIECE: usize = 256 * 1024;
+
+/// Lines of an output that are taken from a plugin in one go, and batches of them
+/// that wait for the reader.
+pub(crate) const LINE_BATCH: usize = 128;
+
+/// See [`LINE_BATCH`].
+pub(crate) const LINE_BATCHES: usize = 8;
+
+/// How long it is waited for the end of an instance whose stream broke off, which
+/// is what an end looks like from there.
+pub(crate) const BROKEN_OFF: Duration = Duration::from_secs(1);

@@ -4,7 +4,9 @@ use crate::contract::{self, Change, Event};
 use crate::credentials::Secret;
 use serde_json::{Map, Value};
 
-/// Replaces known secrets by `***`.
+/// Replaces secrets by `***`: those that it knows, and whatever looks like a JWT. A
+/// service hands out short-lived ones at run time; the guest holds them, and they
+/// open sandboxes.
 ///
 /// It guards against secrets that turn up by mistake, such as in a server's
 /// answer that repeats them. What a plugin was given, such as the login of a
@@ -38,7 +40,7 @@ impl Redactor {
                 text = text.replace(secret.reveal(), "***");
             }
         }
-        text
+        without_tokens(text)
     }
 
     /// An error of the contract without the secrets.
@@ -147,6 +149,45 @@ impl Redactor {
     }
 }
 
+/// How the JSON object in front of every JWT begins, in base64.
+const TOKEN_START: &str = "eyJ";
+
+/// The text without JWTs: three parts of URL-safe base64 with dots in between, the
+/// last of which, the signature, may be cut off.
+fn without_tokens(text: String) -> String {
+    if !text.contains(TOKEN_START) {
+        return text;
+    }
+    let mut clean = String::with_capacity(text.len());
+    let mut rest = text.as_str();
+    while let Some((before, found)) = rest
+        .find(TOKEN_START)
+        .and_then(|at| rest.split_at_checked(at))
+    {
+        let (token, after) = match token_length(found) {
+            Some(length) => ("***", found.get(length..).unwrap_or_default()),
+            None => (
+                TOKEN_START,
+                found.strip_prefix(TOKEN_START).unwrap_or_default(),
+            ),
+        };
+        clean.push_str(before);
+        clean.push_str(token);
+        rest = after;
+    }
+    clean.push_str(rest);
+    clean
+}
+
+/// How long the JWT is that a text begins with, if it is one.
+fn token_length(text: &str) -> Option<usize> {
+    let is_of_token = |byte: &u8| byte.is_ascii_alphanumeric() || b"-_.".contains(byte);
+    let length = text.bytes().take_while(|byte| is_of_token(byte)).count();
+    let mut parts = text.get(..length)?.split('.');
+    let is_full = |part: Option<&str>| part.is_some_and(|part| !part.is_empty());
+    (is_full(parts.next()) && is_full(parts.next())).then_some(length)
+}
+
 #[cfg(test)]
 mod tests {
     use super::Redactor;
@@ -189,6 +230,23 @@ mod tests {
             redactor.change(metadata(escaped)).unwrap(),
             metadata(r#"{"a":[{"***":"x *** y"}],"b":1}"#)
         );
+    }
+
+    #[test]
+    fn tokens_of_the_service_are_replaced_unknown_as_they_are() {
+        let redactor = Redactor::default();
+        for (text, expected) in [
+            (
+                "Bearer eyJhbGciOiJIUzI1NiJ9.eyJleHAiOjF9.c2ln-_!",
+                "Bearer ***!",
+            ),
+            ("a eyJh.eyJl b eyJh.eyJl.c", "a *** b ***"),
+            ("eyJhbGciOiJ", "eyJhbGciOiJ"),
+            ("eyJ. eyJ eyJa.", "eyJ. eyJ eyJa."),
+            ("äeyJh.eyJl.sö", "ä***ö"),
+        ] {
+            assert_eq!(redactor.redact(text.to_owned()), expected);
+        }
     }
 
     #[test]

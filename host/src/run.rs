@@ -1,19 +1,16 @@
 //! Runs a pipeline through a plugin.
 
+use crate::connection::{Connection, Voice};
 use crate::contract::{
-    self, Context, Event, Pipeline, RegistryCredentials, RunFinished, RunStatus, Service, StopMode,
-    StoreError,
+    Context, Event, Pipeline, RegistryCredentials, RunFinished, RunStatus, StopMode, StoreError,
 };
-use crate::credentials::modal::{TokenError, TokenPair};
-use crate::credentials::{Concealed, Credentials, Secret, conceal};
+use crate::credentials::modal::TokenError;
 use crate::error::Error;
 use crate::events::{self, EventConsumer, EventReader, EventsEnd};
 use crate::guest::Grants;
 use crate::host::Plugin;
-use crate::http::{Gate, GateOptions};
 use crate::instance::Instance;
 use crate::limits::DROPPED_RUN;
-use crate::log::GuestLog;
 use crate::redact::Redactor;
 use crate::store::{NewRun, OwnRun, RunStore};
 use crate::target::{Target, TargetError};
@@ -72,30 +69,28 @@ impl RunRequest {
         }
     }
 
-    /// What the plugin is told about its surroundings, and what it is not.
-    fn context(&self) -> (Context, Vec<(String, Secret)>) {
-        let Concealed { document, taken } = conceal(self.config.clone());
-        let context = Context {
-            service: Service {
-                url: self.target.url(),
-                options: Value::Object(self.service_options.clone()).to_string(),
-            },
-            config: document.to_string(),
+    /// What the run has in common with other calls.
+    fn connection(&self) -> Connection {
+        Connection {
+            target: self.target.clone(),
+            config: self.config.clone(),
             registry: self.registry.clone(),
-            outputs: self.outputs,
-        };
-        (context, taken)
+            service_options: self.service_options.clone(),
+            network: self.network.clone(),
+            // Its controller is the plugin itself.
+            forward_credentials: false,
+        }
     }
 }
 
-/// Why a run did not begin.
+/// Why a run, a session or a single call did not begin.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum StartError {
     /// The plugin, the service or the policy said no.
     #[error(transparent)]
     Run(#[from] Error),
-    /// The run could not be recorded.
+    /// The run could not be recorded. Only runs are.
     #[error("the run could not be recorded: {0}")]
     Store(StoreError),
     /// The target is unusable.
@@ -122,23 +117,14 @@ pub struct Run {
 struct Record {
     id: String,
     store: Arc<dyn RunStore>,
-    gate: Gate,
+    voice: Voice,
     redactor: Redactor,
 }
 
 impl Record {
     /// Records a run as failed, and gives the error as it may be shown.
     async fn failed(&self, error: Error) -> Error {
-        let error = match error {
-            Error::Plugin(error) => {
-                let error = with_refusal(error, self.gate.last_refusal());
-                Error::Plugin(self.redactor.error(error))
-            }
-            Error::Trapped { message } => Error::Trapped {
-                message: self.redactor.redact(message),
-            },
-            same => same,
-        };
+        let error = self.voice.error(error);
         let reason = Some(error.to_string());
         // The error itself is what the caller has to hear about.
         let _ = self.store.end(&self.id, RunStatus::Failed, reason).await;
@@ -160,33 +146,19 @@ impl Plugin {
     /// When it does not begin. It is then recorded as failed, unless it could
     /// not be recorded at all.
     pub async fn run(&self, request: RunRequest) -> Result<Run, StartError> {
-        let policy = request.target.policy()?;
-        let (context, taken) = request.context();
-        let credentials = match explicit_pair(&taken)? {
-            Some(pair) => pair,
-            None => request.target.credentials().clone(),
-        };
         let limits = self.host().limits();
-        let redactor = Redactor::new(secrets(&credentials, request.registry.as_ref()));
-        let log = Arc::new(GuestLog::new(redactor.clone(), limits));
-        let label = Target::credential_label()?;
-        let gate = Gate::new(GateOptions {
-            policy,
-            limits: request.network.clone(),
-            credentials: Credentials::new(vec![credentials.credential(label)]),
-            resolver: self.host().resolver(),
-            log: Arc::clone(&log),
-        });
+        let opened = request.connection().open(self.host())?;
         let new = NewRun::of(&request);
         let record = Arc::new(Record {
             id: new.id.clone(),
             store: Arc::clone(&request.store),
-            gate: gate.clone(),
-            redactor: redactor.clone(),
+            voice: opened.voice(),
+            redactor: opened.redactor.clone(),
         });
         let created = request.store.create(new).await;
         created.map_err(StartError::Store)?;
 
+        let redactor = opened.redactor.clone();
         let has_cache_keys = !request.cache_keys.is_empty();
         let run = OwnRun::new(
             record.id.clone(),
@@ -196,10 +168,14 @@ impl Plugin {
             limits,
         );
         let grants = Grants {
-            gate,
             run: Some(run),
-            forwardable: None,
-            log,
+            ..opened.grants()
+        };
+        let context = Context {
+            service: opened.service,
+            config: opened.config,
+            registry: opened.registry,
+            outputs: request.outputs,
         };
         let instance = match self.instantiate(grants).await {
             Ok(instance) => instance,
@@ -267,7 +243,7 @@ impl Run {
     /// What the policy refused last, if anything. Plugins only hear that they
     /// were refused.
     pub fn last_refusal(&self) -> Option<Refusal> {
-        self.record.gate.last_refusal()
+        self.record.voice.last_refusal()
     }
 
     /// Waits until the plugin has taken the run on.
@@ -382,37 +358,5 @@ impl NewRun {
                 .collect(),
             cache_keys: request.cache_keys.clone(),
         }
-    }
-}
-
-/// A pair that stands in the configuration itself. Halves are the plugin's to
-/// complain about.
-fn explicit_pair(taken: &[(String, Secret)]) -> Result<Option<TokenPair>, TokenError> {
-    let find = |wanted: &str| {
-        let entry = taken.iter().find(|(key, _)| key == wanted)?;
-        Some(entry.1.clone())
-    };
-    match (find("token_id"), find("token_secret")) {
-        (Some(id), Some(secret)) => TokenPair::new(id.reveal(), secret).map(Some),
-        _ => Ok(None),
-    }
-}
-
-fn secrets(credentials: &TokenPair, registry: Option<&RegistryCredentials>) -> Vec<Secret> {
-    let mut secrets = vec![Secret::new(credentials.id()), credentials.secret().clone()];
-    secrets.extend(registry.map(|registry| Secret::new(registry.password.clone())));
-    secrets
-}
-
-/// The policy's own words, where the plugin only knows that it was refused.
-fn with_refusal(error: contract::Error, refusal: Option<Refusal>) -> contract::Error {
-    match (error, refusal) {
-        (contract::Error::Refused(refused), Some(refusal)) => {
-            contract::Error::Refused(contract::Refusal {
-                reason: refusal.to_string(),
-                ..refused
-            })
-        }
-        (error, _) => error,
     }
 }

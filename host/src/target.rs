@@ -105,8 +105,12 @@ impl Target {
                 .iter()
                 .map(|name| name.parse::<MethodName>())
                 .collect::<Result<Vec<_>, _>>()?;
-            let grpc = GrpcAccess::new(router, Methods::only(methods)?)
-                .with_lane("SandboxStdioReadV2".parse()?, OUTPUTS.parse()?)?;
+            let mut grpc = GrpcAccess::new(router, Methods::only(methods)?);
+            for (lane, methods) in ROUTER_LANES {
+                for method in methods {
+                    grpc = grpc.with_lane(method.parse()?, lane.parse()?)?;
+                }
+            }
             grant = grant.with_learn(LearnRule {
                 method: method.parse()?,
                 url: url.parse::<FieldPath>()?,
@@ -139,19 +143,24 @@ const LANES: [(&str, &[&str]); 2] = [
     (OUTPUTS, &["SandboxGetLogs"]),
 ];
 
-const CONTROL_PLANE_METHODS: [&str; 19] = [
+const CONTROL_PLANE_METHODS: [&str; 25] = [
     "AppGetOrCreate",
     "AuthTokenGet",
     "EnvironmentGetOrCreate",
+    "ImageFromId",
     "ImageGetOrCreate",
     "ImageJoinStreaming",
     "SandboxCreate",
     "SandboxCreateV2",
     "SandboxGetCommandRouterAccess",
+    "SandboxGetFromName",
+    "SandboxGetFromNameV2",
     "SandboxGetLogs",
     "SandboxGetTaskId",
     "SandboxGetTaskIdV2",
     "SandboxListV2",
+    "SandboxTagsGet",
+    "SandboxTagsGetV2",
     "SandboxTagsSet",
     "SandboxTagsSetV2",
     "SandboxTerminate",
@@ -159,15 +168,37 @@ const CONTROL_PLANE_METHODS: [&str; 19] = [
     "SandboxWait",
     "SandboxWaitV2",
     "SecretGetOrCreate",
+    "TaskGetCommandRouterAccess",
 ];
 
-const ROUTER_METHODS: [&str; 1] = ["SandboxStdioReadV2"];
+/// Lane of data on their way into commands and files: a consumer that is slow to
+/// take them must not hold up other calls.
+const INPUTS: &str = "inputs";
+
+const ROUTER_LANES: [(&str, &[&str]); 3] = [
+    (WAITS, &["TaskExecWait"]),
+    (OUTPUTS, &["SandboxStdioReadV2", "TaskExecStdioRead"]),
+    (INPUTS, &["TaskExecStdinWrite", "TaskExecStdinWriteStream"]),
+];
+
+const ROUTER_METHODS: [&str; 9] = [
+    "SandboxStdioReadV2",
+    "TaskExecPoll",
+    "TaskExecStart",
+    "TaskExecStdinStatus",
+    "TaskExecStdinWrite",
+    "TaskExecStdinWriteStream",
+    "TaskExecStdioRead",
+    "TaskExecWait",
+    "TaskSnapshotFilesystem",
+];
 
 /// Where answers name a command router: the method, the field of its URL, and
-/// the field of the sandbox it belongs to.
-const ROUTER_RULES: [(&str, &str, &str); 2] = [
+/// the field of the sandbox or task it belongs to.
+const ROUTER_RULES: [(&str, &str, &str); 3] = [
     ("SandboxCreateV2", "5.2", "response:1"),
     ("SandboxGetCommandRouterAccess", "2", "request:1"),
+    ("TaskGetCommandRouterAccess", "2", "request:1"),
 ];
 
 /// A user who names a private server means it. A name may lead anywhere, and

@@ -280,6 +280,68 @@ pub const OUTPUT_AFTER_END: Duration = Duration::from_secs(60);
 /// How long output is still read after a run was stopped.
 pub const OUTPUT_AFTER_STOP: Duration = Duration::from_secs(1);
 
+// Command routers
+
+/// Further attempts at a router after failures that may pass, as the SDK has it.
+pub const ROUTER_RETRIES: u32 = 10;
+
+/// Pause before the first of them; doubles each time, as the SDK has it. All of
+/// them together take 10 s.
+pub const ROUTER_PAUSE: Duration = Duration::from_millis(10);
+
+/// Pause between attempts beyond [`ROUTER_RETRIES`].
+pub const ROUTER_PAUSE_LONGEST: Duration = Duration::from_secs(5);
+
+/// How long a router may be out of reach while a command runs: it is being
+/// restarted, or the sandbox is moved. The SDK tries to connect for 310 s, and
+/// hangs for as long.
+pub const ROUTER_PATIENCE: Duration = Duration::from_secs(120);
+
+/// After so many failures to reach a router the control plane is asked where it
+/// is now.
+pub const ROUTER_FAILURES_PER_ADDRESS: u32 = 3;
+
+/// A router's token that ends within this time is replaced when it is refused
+/// (SDK).
+pub const ROUTER_TOKEN_SOON: Duration = Duration::from_secs(30);
+
+/// One question whether a command has ended, as the SDK has it.
+pub const EXEC_WAIT: Duration = Duration::from_secs(60);
+
+/// Pause before that question is asked again after a failure, as the SDK has it.
+pub const EXEC_WAIT_PAUSE: Duration = Duration::from_secs(1);
+
+/// One piece of a command's input, as the SDK uploads files.
+pub const INPUT_PIECE: usize = 256 * 1024;
+
+/// Until a piece of input is taken. It is offered again afterwards: a command may
+/// read late.
+pub const INPUT: Deadline = Deadline::both(Duration::from_secs(120));
+
+/// One stream of an upload. A longer upload goes on with another one.
+pub const UPLOAD: Deadline = Deadline::both(Duration::from_secs(1800));
+
+/// Pieces of an upload between its source and the wire: enough to overlap
+/// reading and sending.
+pub const UPLOAD_PIECES: usize = 4;
+
+/// What is kept of an upload until the router has said that it was taken: it may
+/// have to be sent again. Beyond it the router is asked, which takes two round
+/// trips.
+pub const UPLOAD_WINDOW: usize = 64 * 1024 * 1024;
+
+/// Uploads at one time; more wait in line. Each holds up to [`UPLOAD_WINDOW`].
+pub const UPLOADS_AT_ONCE: usize = 3;
+
+/// What the tool for files says about a failure, in bytes.
+pub const TOOL_ERROR: usize = 64 * 1024;
+
+/// Keeping files as an image, all attempts together, as the SDK has it.
+pub const SNAPSHOT: Duration = Duration::from_secs(55);
+
+/// Life of such an image, in seconds: 30 days, as the SDK has it.
+pub const SNAPSHOT_LIFETIME: i64 = 2_592_000;
+
 // Images
 
 /// One stretch of waiting for an image to be built, as the SDK has it, in
@@ -322,6 +384,13 @@ pub const COLLECTED: usize = 1_048_576;
 /// than [`COLLECTED`] characters can take, so that no part of a line is collected
 /// that is too long as a whole.
 pub const LINE: usize = 8 * 1024 * 1024;
+
+/// Sandboxes in a list. A hundred come with one call; a list is for people.
+pub const LISTED: usize = 10_000;
+
+/// How long it is tried to tag a sandbox. One that cannot be tagged is ended:
+/// nobody would find it.
+pub const TAG_PATIENCE: Duration = Duration::from_secs(30);
 
 // Metadata
 

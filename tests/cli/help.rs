@@ -2,7 +2,7 @@
 
 use crate::harness::{Home, all, assert_told};
 
-const COMMANDS: [&str; 11] = [
+const COMMANDS: [&str; 25] = [
     "",
     "run",
     "validate",
@@ -11,6 +11,20 @@ const COMMANDS: [&str; 11] = [
     "stop",
     "runs",
     "runs list",
+    "step",
+    "step submit",
+    "step status",
+    "step wait",
+    "step cancel",
+    "sandbox",
+    "sandbox create",
+    "sandbox exec",
+    "sandbox cp",
+    "sandbox snapshot",
+    "sandbox restore",
+    "sandbox attach",
+    "sandbox list",
+    "sandbox destroy",
     "flavors",
     "doctor",
     "modal-local",
@@ -39,7 +53,7 @@ fn the_version_is_told() {
 #[test]
 fn wrong_usage_is_2() {
     let home = Home::new();
-    let wrong: [&[&str]; 13] = [
+    let wrong: [&[&str]; 26] = [
         &[],
         &["rum"],
         &["run"],
@@ -51,6 +65,19 @@ fn wrong_usage_is_2() {
         &["stop", "r", "--graceful", "--force"],
         &["runs"],
         &["status"],
+        &["step"],
+        &["step", "submit"],
+        &["step", "submit", "--env", "1A=x", "true"],
+        &["step", "submit", "--env", "A", "true"],
+        &["step", "wait"],
+        &["sandbox"],
+        &["sandbox", "create", "--tag", "x"],
+        &["sandbox", "create", "--cpu", "0"],
+        &["sandbox", "cp", "a"],
+        &["sandbox", "cp", "sb-1:relative", "b"],
+        &["sandbox", "cp", "", "sb-1:/b"],
+        &["sandbox", "destroy"],
+        &["sandbox", "restore"],
         &["modal-local", "--listen", "localhost"],
         &["modal-local", "--listen", "127.0.0.1:70000"],
     ];

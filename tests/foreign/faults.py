@@ -19,6 +19,8 @@ class Fault:
     out, "unanswered" after it was and before an answer, "during" the answer, or
     "after" it.
     kind "stream": the same for the one stream ("before" and "unanswered" only).
+    kind "cut": the connection breaks `after` so many bytes: of an answer that is a
+    stream, frames included, or of the data in a request that is one or holds it.
     kind "delay": the answer comes `seconds` late.
     kind "silence": it never comes.
     """
@@ -30,6 +32,7 @@ class Fault:
     performed: bool = False
     when: str = "before"
     seconds: float = 0.0
+    after: int = 0
 
 
 @dataclass

@@ -79,41 +79,36 @@ class Foreign:
         self.failures = 0
         self.in_flight: Counter[str] = Counter()
         self.peaks: Counter[str] = Counter()
-        self.transports: set[asyncio.Transport] = set()
-        self.port = 0
-        self.listener: asyncio.Server | None = None
-        self.placeholder: socket.socket | None = None
-        self.services: dict[str, Any] = {}
+        self.control_plane = Place(self)
+        self.router = Place(self)
 
     async def listen(self) -> None:
         """Listens; after having been away, where it did before."""
-        bound = self.placeholder or self._bind()
-        self.placeholder = None
-        self.port = bound.getsockname()[1]
-        loop = asyncio.get_running_loop()
-        self.listener = await loop.create_server(self._protocol, sock=bound)
+        await self.control_plane.listen()
+        await self.router.listen()
+        self.world.router_url = self.router.url
 
     def go_away(self) -> None:
-        """Breaks all connections and takes no new ones. The port stays ours."""
-        if self.listener is not None:
-            self.listener.close()
-            self.listener = None
-            self.placeholder = self._bind()
-        for transport in list(self.transports):
-            reset(transport)
+        """Breaks all connections and takes no new ones. The ports stay ours."""
+        self.control_plane.go_away()
+        self.router.go_away()
 
-    def _bind(self) -> socket.socket:
-        bound = socket.socket()
-        bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        bound.bind(("127.0.0.1", self.port))
-        return bound
+    async def restart_router(self, moves: bool) -> None:
+        """Breaks all connections to the router; afterwards it is there again, or
+        elsewhere."""
+        self.router.go_away()
+        if moves:
+            self.router.release()
+            self.router = Place(self)
+        await self.router.listen()
+        self.world.router_url = self.router.url
 
-    def _protocol(self) -> H2Protocol:
+    def protocol(self, place: "Place") -> H2Protocol:
         foreign = self
 
         class Connection(H2Protocol):
             def connection_made(self, transport: Any) -> None:
-                foreign.transports.add(transport)
+                place.transports.add(transport)
                 self.transport = transport
                 super().connection_made(transport)
                 # An answer to a ping: all that was sent before has been read.
@@ -121,7 +116,7 @@ class Foreign:
                 self.connection.ping_ack_process = self.connection.has_read.set
 
             def connection_lost(self, error: BaseException | None) -> None:
-                foreign.transports.discard(self.transport)
+                place.transports.discard(self.transport)
                 super().connection_lost(error)
 
         handler = Headers(self.mapping(), ProtoCodec(), StatusDetails(), _DispatchServerEvents())
@@ -131,10 +126,9 @@ class Foreign:
     def mapping(self) -> dict[str, Handler]:
         """All operations of both services, by path. Those that are not served
         are recorded and refused."""
-        url = f"http://127.0.0.1:{self.port}"
         mapping = {}
         for base, service in (
-            (ModalClientBase, ControlPlane(self.world, url)),
+            (ModalClientBase, ControlPlane(self.world)),
             (TaskCommandRouterBase, CommandRouter(self.world)),
         ):
             stub = type("Stub", (base,), {name: None for name in base.__abstractmethods__})()
@@ -145,6 +139,49 @@ class Foreign:
         return mapping
 
 
+class Place:
+    """A port that the server listens on, and the connections to it."""
+
+    def __init__(self, foreign: Foreign) -> None:
+        self.foreign = foreign
+        self.transports: set[asyncio.Transport] = set()
+        self.port = 0
+        self.listener: asyncio.Server | None = None
+        self.placeholder: socket.socket | None = None
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+    async def listen(self) -> None:
+        bound = self.placeholder or self._bind()
+        self.placeholder = None
+        self.port = bound.getsockname()[1]
+        loop = asyncio.get_running_loop()
+        self.listener = await loop.create_server(lambda: self.foreign.protocol(self), sock=bound)
+
+    def go_away(self) -> None:
+        """Breaks all connections and takes no new ones. The port stays ours."""
+        if self.listener is not None:
+            self.listener.close()
+            self.listener = None
+            self.placeholder = self._bind()
+        for transport in list(self.transports):
+            reset(transport)
+
+    def release(self) -> None:
+        """Gives up the port of a place that is away."""
+        if self.placeholder is not None:
+            self.placeholder.close()
+            self.placeholder = None
+
+    def _bind(self) -> socket.socket:
+        bound = socket.socket()
+        bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        bound.bind(("127.0.0.1", self.port))
+        return bound
+
+
 class Call:
     """One operation: records what comes, applies faults, answers."""
 
@@ -153,6 +190,7 @@ class Call:
         self.rpc = rpc
         self.method = method
         self.streams = cardinality is Cardinality.UNARY_STREAM
+        self.takes_stream = cardinality is Cardinality.STREAM_UNARY
 
     async def __call__(self, stream: Stream) -> None:
         foreign, rpc = self.foreign, self.rpc
@@ -179,12 +217,27 @@ class Call:
             raise GRPCError(Status.UNIMPLEMENTED, f"{self.rpc} is not served here")
         if self.streams:
             self.check(dict(headers))
+            if fault is not None and fault.kind == "cut":
+                await self.cut_answer(stream, request, fault.after)
+                return
             async for message in self.method(request):
                 await stream.send_message(message)
                 if fault is not None and fault.kind == "reset":
                     await reset_once_read(stream)
             return
-        message = await self.perform(request, dict(headers))
+        if self.takes_stream:
+            message = await self.take(stream, request, record, fault, dict(headers))
+        elif fault is not None and fault.kind == "cut":
+            # A part of the data is taken, and nobody hears of it.
+            self.check(dict(headers))
+            request.data, request.eof = request.data[: fault.after], False
+            await self.method(request)
+            reset(stream._stream._transport)
+            return
+        else:
+            message = await self.perform(request, dict(headers))
+        if message is None:
+            return
         if self.rpc == "SecretGetOrCreate":
             record["answer"] = MessageToDict(message, preserving_proto_field_name=True)
         if fault is not None and fault.kind == "reset" and fault.when == "during":
@@ -216,9 +269,11 @@ class Call:
         if fault.kind == "delay":
             await asyncio.sleep(fault.seconds)
             return True
+        if fault.kind == "cut":
+            return True
         if fault.performed or fault.when == "unanswered":
             # An output has no effect that could outlive a lost answer.
-            if not self.streams and self.method is not None:
+            if not self.streams and not self.takes_stream and self.method is not None:
                 await self.perform(request, headers)
         if fault.kind == "status":
             raise GRPCError(Status[fault.code], fault.message, fault.retry_after)
@@ -229,6 +284,53 @@ class Call:
             reset(stream._stream._transport)
             return False
         return True
+
+    async def cut_answer(self, stream: Stream, request: Any, after: int) -> None:
+        """Answers so many bytes of a stream, and breaks the connection."""
+        await stream.send_initial_metadata()
+        async for message in self.method(request):
+            data = message.SerializeToString()
+            frame = (struct.pack("!?I", False, len(data)) + data)[:after]
+            after -= len(frame)
+            if frame:
+                await stream._stream.send_data(frame)
+            if not after:
+                break
+        await reset_once_read(stream)
+
+    async def take(
+        self,
+        stream: Stream,
+        first: Any,
+        record: dict[str, Any],
+        fault: Fault | None,
+        headers: dict[str, str],
+    ) -> Any:
+        """Takes a stream of requests; nothing when it broke on the way."""
+        self.check(headers)
+        record["pieces"] = pieces = []
+        after = fault.after if fault is not None and fault.kind == "cut" else None
+        is_cut = False
+
+        async def requests() -> Any:
+            nonlocal after, is_cut
+            yield first
+            async for request in stream:
+                kind = request.WhichOneof("payload")
+                pieces.append(len(request.data) if kind == "data" else kind)
+                if after is not None and kind == "data":
+                    request.data = request.data[:after]
+                    after -= len(request.data)
+                yield request
+                if after == 0:
+                    is_cut = True
+                    return
+
+        answer = await self.method(requests())
+        if is_cut:
+            reset(stream._stream._transport)
+            return None
+        return answer
 
     async def send_half(self, stream: Stream, message: Any) -> None:
         data = message.SerializeToString()
@@ -259,7 +361,10 @@ class Call:
         if hasattr(request, "definition"):
             return request.definition.name
         sandbox = world.sandboxes.get(getattr(request, "sandbox_id", ""))
-        sandbox = sandbox or world.tasks.get(getattr(request, "task_id", ""))
+        task_id = getattr(request, "task_id", "")
+        if self.takes_stream:
+            task_id = request.start.task_id
+        sandbox = sandbox or world.tasks.get(task_id)
         return sandbox.name if sandbox is not None else ""
 
     def record(
@@ -331,7 +436,8 @@ class Control:
     def settings(self, **settings: Any) -> None:
         """`token_life`: of short-lived tokens, in seconds. `forgets_keys`:
         whether repetitions are carried out again. `image_build`: seconds that
-        it takes. `records_bodies`: whether requests are kept or only counted."""
+        it takes. `router_token_life`: what tokens of routers say about their life, in
+        seconds. `page`: sandboxes in one page of a listing. `records_bodies`: whether requests are kept or only counted."""
         for name, value in settings.items():
             owner = self.foreign if name == "records_bodies" else self.foreign.world
             if not hasattr(owner, name):
@@ -342,6 +448,24 @@ class Control:
         """All requests since this was last asked."""
         records, self.foreign.records = self.foreign.records, []
         return records
+
+    def restart_router(self, moves: bool) -> None:
+        """The router is started again: where it was, or elsewhere."""
+        asyncio.ensure_future(self.foreign.restart_router(moves))
+
+    def revoke(self) -> None:
+        """Tokens of routers that were handed out are not accepted any more."""
+        self.foreign.world.revoke()
+
+    def file(self, sandbox: str, path: str) -> str:
+        """The contents of a file in a sandbox, as hexadecimal digits."""
+        directory = self.foreign.world.sandboxes[sandbox].directory
+        return (directory / path.lstrip("/")).read_bytes().hex()
+
+    def commands(self, sandbox: str) -> list[bool]:
+        """For each command in a sandbox whether it has ended."""
+        commands = self.foreign.world.sandboxes[sandbox].commands.values()
+        return [command.ended.is_set() for command in commands]
 
     def counts(self) -> dict[str, int]:
         """How many requests there were, by method."""
@@ -374,7 +498,7 @@ async def main() -> None:
     foreign = Foreign()
     await foreign.listen()
     control = Control(foreign)
-    print(json.dumps({"port": foreign.port}), flush=True)
+    print(json.dumps({"port": foreign.control_plane.port}), flush=True)
     loop = asyncio.get_running_loop()
     commands = asyncio.StreamReader(limit=2**24)
     await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(commands), sys.stdin)
@@ -386,6 +510,7 @@ async def main() -> None:
         except Exception as error:
             answer = {"error": f"{operation}: {error!r}"}
         print(json.dumps(answer), flush=True)
+    foreign.world.end()
 
 
 if __name__ == "__main__":

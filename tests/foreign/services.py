@@ -13,6 +13,7 @@ from grpclib.exceptions import GRPCError
 from modal_proto import api_pb2 as pb
 from modal_proto import task_command_router_pb2 as router_pb
 
+import commands
 from world import Sandbox, World
 
 # Operations whose repetition, under one key, must give the same.
@@ -22,24 +23,23 @@ IDEMPOTENT = {"SandboxCreate", "SandboxCreateV2", "SecretGetOrCreate"}
 WANT_AUTH_TOKEN = {
     "SandboxCreateV2",
     "SandboxGetCommandRouterAccess",
+    "SandboxGetFromNameV2",
     "SandboxGetTaskIdV2",
     "SandboxListV2",
+    "SandboxTagsGetV2",
     "SandboxTagsSetV2",
     "SandboxTerminateV2",
     "SandboxWaitV2",
 }
 
-PAGE = 100
-
 BUILT = pb.GenericResult(status=pb.GenericResult.GENERIC_STATUS_SUCCESS)
 
 
 class ControlPlane:
-    """The service ModalClient. `url` is where the command router is."""
+    """The service ModalClient."""
 
-    def __init__(self, world: World, url: str) -> None:
+    def __init__(self, world: World) -> None:
         self.world = world
-        self.url = url
 
     def sandbox(self, sandbox_id: str) -> Sandbox:
         try:
@@ -77,6 +77,12 @@ class ControlPlane:
         result = BUILT if built <= time.time() else None
         return pb.ImageGetOrCreateResponse(image_id=image_id, result=result)
 
+    async def ImageFromId(self, request: pb.ImageFromIdRequest) -> Any:
+        known = self.world.images.values()
+        if request.image_id not in known and request.image_id not in self.world.snapshots:
+            raise GRPCError(Status.NOT_FOUND, f"Image {request.image_id} not found")
+        return pb.ImageFromIdResponse(image_id=request.image_id)
+
     async def ImageJoinStreaming(self, request: Any) -> AsyncIterator[Any]:
         """A line of the build's log, and the result once it is there."""
         entry = int(request.last_entry_id or "0") + 1
@@ -108,8 +114,9 @@ class ControlPlane:
     def create(self, request: Any, v2: bool) -> Sandbox:
         if request.app_id not in self.world.apps.values():
             raise GRPCError(Status.NOT_FOUND, f"App {request.app_id} not found")
-        if request.definition.image_id not in self.world.images.values():
-            raise GRPCError(Status.NOT_FOUND, f"Image {request.definition.image_id} not found")
+        image_id = request.definition.image_id
+        if image_id not in self.world.images.values() and image_id not in self.world.snapshots:
+            raise GRPCError(Status.NOT_FOUND, f"Image {image_id} not found")
         name = request.definition.name
         if self.world.name_is_taken(request.app_id, name):
             raise GRPCError(Status.ALREADY_EXISTS, f"Sandbox with name '{name}' already exists")
@@ -150,6 +157,25 @@ class ControlPlane:
 
     SandboxTagsSetV2 = SandboxTagsSet
 
+    async def SandboxTagsGet(self, request: pb.SandboxTagsGetRequest) -> Any:
+        tags = self.sandbox(request.sandbox_id).tags.items()
+        return pb.SandboxTagsGetResponse(
+            tags=[pb.SandboxTag(tag_name=name, tag_value=value) for name, value in tags]
+        )
+
+    SandboxTagsGetV2 = SandboxTagsGet
+
+    async def SandboxGetFromName(self, request: pb.SandboxGetFromNameRequest) -> Any:
+        app_id = self.world.apps.get((request.environment_name, request.app_name), "")
+        sandbox = self.world.names.get((app_id, request.sandbox_name))
+        if sandbox is None or sandbox.result is not None:
+            message = f"Sandbox with name '{request.sandbox_name}' not found"
+            raise GRPCError(Status.NOT_FOUND, message)
+        metadata = pb.SandboxHandleMetadata(app_id=sandbox.app_id)
+        return pb.SandboxGetFromNameResponse(sandbox_id=sandbox.id, metadata=metadata)
+
+    SandboxGetFromNameV2 = SandboxGetFromName
+
     async def SandboxListV2(self, request: pb.SandboxListRequest) -> Any:
         wanted = {(tag.tag_name, tag.tag_value) for tag in request.tags}
         before = request.before_timestamp or float("inf")
@@ -162,7 +188,7 @@ class ControlPlane:
             and wanted <= set(sandbox.tags.items())
         ]
         found.sort(key=lambda sandbox: sandbox.created_at, reverse=True)
-        return pb.SandboxListResponse(sandboxes=[self.info(sandbox) for sandbox in found[:PAGE]])
+        return pb.SandboxListResponse(sandboxes=[self.info(sandbox) for sandbox in found[: self.world.page]])
 
     def info(self, sandbox: Sandbox) -> pb.SandboxInfo:
         return pb.SandboxInfo(
@@ -181,12 +207,19 @@ class ControlPlane:
         )
 
     def access(self) -> pb.CommandRouterAccess:
-        return pb.CommandRouterAccess(jwt=self.world.new_token(3600.0), url=self.url)
+        token = self.world.new_router_token()
+        return pb.CommandRouterAccess(jwt=token, url=self.world.router_url)
 
     async def SandboxGetCommandRouterAccess(self, request: Any) -> Any:
         self.sandbox(request.sandbox_id)
         access = self.access()
         return pb.SandboxGetCommandRouterAccessResponse(jwt=access.jwt, url=access.url)
+
+    async def TaskGetCommandRouterAccess(self, request: Any) -> Any:
+        if request.task_id not in self.world.tasks:
+            raise GRPCError(Status.NOT_FOUND, f"Task {request.task_id} not found")
+        access = self.access()
+        return pb.TaskGetCommandRouterAccessResponse(jwt=access.jwt, url=access.url)
 
     async def SandboxGetLogs(self, request: pb.SandboxGetLogsRequest) -> AsyncIterator[Any]:
         """One entry holds all; the end of the output is an entry of its own."""
@@ -204,18 +237,91 @@ class ControlPlane:
 
 
 class CommandRouter:
-    """The service TaskCommandRouter: outputs only."""
+    """The service TaskCommandRouter."""
 
     def __init__(self, world: World) -> None:
         self.world = world
 
-    async def SandboxStdioReadV2(self, request: Any) -> AsyncIterator[Any]:
-        sandbox = self.world.tasks.get(request.task_id)
+    def sandbox(self, task_id: str) -> Sandbox:
+        sandbox = self.world.tasks.get(task_id)
         if sandbox is None:
-            raise GRPCError(Status.NOT_FOUND, f"Task {request.task_id} not found")
+            raise GRPCError(Status.NOT_FOUND, f"Task {task_id} not found")
+        return sandbox
+
+    def running(self, task_id: str) -> Sandbox:
+        sandbox = self.sandbox(task_id)
+        if sandbox.result is not None:
+            raise GRPCError(Status.NOT_FOUND, f"Task {task_id} has ended")
+        return sandbox
+
+    def command(self, request: Any) -> commands.Command:
+        command = self.running(request.task_id).commands.get(request.exec_id)
+        if command is None:
+            raise GRPCError(Status.NOT_FOUND, f"Exec {request.exec_id} not found")
+        return command
+
+    async def SandboxStdioReadV2(self, request: Any) -> AsyncIterator[Any]:
+        sandbox = self.sandbox(request.task_id)
         stderr = request.file_descriptor == router_pb.SANDBOX_STDIO_FILE_DESCRIPTOR_STDERR
         data = (sandbox.script.stderr if stderr else sandbox.script.stdout).encode()
         rest = data[request.offset :]
         if rest:
             yield router_pb.SandboxStdioReadV2Response(data=rest, starting_offset=request.offset)
         await sandbox.ended.wait()
+
+    async def TaskExecStart(self, request: Any) -> Any:
+        sandbox = self.running(request.task_id)
+        if request.exec_id not in sandbox.commands:
+            command = await commands.start(request, sandbox.directory)
+            sandbox.commands[request.exec_id] = command
+        return router_pb.TaskExecStartResponse()
+
+    async def TaskExecStdioRead(self, request: Any) -> AsyncIterator[Any]:
+        command = self.command(request)
+        stderr = request.file_descriptor == router_pb.TASK_EXEC_STDIO_FILE_DESCRIPTOR_STDERR
+        output = command.stderr if stderr else command.stdout
+        async for piece in output.read(request.offset):
+            yield router_pb.TaskExecStdioReadResponse(data=piece)
+
+    async def TaskExecPoll(self, request: Any) -> Any:
+        return router_pb.TaskExecPollResponse(**self.command(request).exit_status())
+
+    async def TaskExecWait(self, request: Any) -> Any:
+        command = self.command(request)
+        await command.ended.wait()
+        return router_pb.TaskExecWaitResponse(**command.exit_status())
+
+    async def TaskExecStdinWrite(self, request: Any) -> Any:
+        command = self.command(request)
+        await command.input.write(request.offset, request.data, request.eof)
+        return router_pb.TaskExecStdinWriteResponse()
+
+    async def TaskExecStdinStatus(self, request: Any) -> Any:
+        taken = self.command(request).input
+        taken.generation += 1
+        return router_pb.TaskExecStdinStatusResponse(
+            num_bytes_written=taken.taken, closed=taken.is_closed
+        )
+
+    async def TaskExecStdinWriteStream(self, requests: AsyncIterator[Any]) -> Any:
+        """A stream that ends without saying so leaves the input open."""
+        start = (await anext(requests)).start
+        command = self.command(start)
+        generation, offset = command.input.generation, start.offset
+        async for request in requests:
+            if command.input.generation != generation:
+                raise GRPCError(Status.CANCELLED, "Another stream has taken over")
+            is_last = request.WhichOneof("payload") == "end"
+            await command.input.write(offset, request.data, is_last)
+            offset += len(request.data)
+        return router_pb.TaskExecStdinWriteStreamResponse()
+
+    async def TaskSnapshotFilesystem(self, request: Any) -> Any:
+        sandbox = self.running(request.task_id)
+        kept = self.world.snapshot_ids
+        if request.snapshot_id not in kept:
+            kept[request.snapshot_id] = self.world.new_id("im")
+            place = self.world.place / kept[request.snapshot_id]
+            commands.keep(sandbox.directory, place)
+            self.world.snapshots[kept[request.snapshot_id]] = place
+        return router_pb.TaskSnapshotFilesystemResponse(image_id=kept[request.snapshot_id])

@@ -1,7 +1,8 @@
 """What the server keeps: apps, images, secrets and scripted sandboxes.
 
-A sandbox runs nothing. Its script says how long it takes, what it writes and
-how it ends; all of that happens whether or not anybody is listening.
+A sandbox runs nothing of its own. Its script says how long it takes, what it
+writes and how it ends; all of that happens whether or not anybody is listening.
+Commands in it are processes of this machine.
 """
 
 import asyncio
@@ -9,11 +10,15 @@ import base64
 import itertools
 import json
 import string
+import tempfile
 import time
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from modal_proto import api_pb2 as pb
+
+from commands import Command, keep
 
 _LETTERS = string.digits + string.ascii_uppercase
 
@@ -44,18 +49,23 @@ class Sandbox:
     token: str
     script: Script
     created_at: float
+    # Where its files are.
+    directory: Path
     result: pb.GenericResult | None = None
     ended_at: float | None = None
     # How it ended: by its script, or because somebody asked.
     terminated: bool = False
     ended: asyncio.Event = field(default_factory=asyncio.Event)
     timer: asyncio.TimerHandle | None = None
+    commands: dict[str, Command] = field(default_factory=dict)
 
     def end(self, result: pb.GenericResult) -> None:
         if self.result is None:
             self.result = result
             self.ended_at = time.time()
             self.ended.set()
+            for command in self.commands.values():
+                command.kill()
         if self.timer is not None:
             self.timer.cancel()
 
@@ -100,6 +110,18 @@ class World:
         self.built: dict[str, float] = {}
         self.token_life = 3600.0
         self.tokens: dict[str, float] = {}
+        # Sandboxes in one page of a listing.
+        self.page = 100
+        # What the tokens of command routers say about their life, and where the
+        # routers are.
+        self.router_token_life = 3600.0
+        self.router_tokens: set[str] = set()
+        self.router_url = ""
+        # Files of sandboxes and snapshots.
+        self.files = tempfile.TemporaryDirectory(prefix="foreign-")
+        self.place = Path(self.files.name)
+        self.snapshots: dict[str, Path] = {}
+        self.snapshot_ids: dict[str, str] = {}
 
     def new_id(self, prefix: str, length: int = 22) -> str:
         number, digits = next(self.numbers), []
@@ -120,6 +142,24 @@ class World:
 
     def accepts(self, token: str | None) -> bool:
         return self.tokens.get(token or "", 0.0) > time.time()
+
+    def new_router_token(self) -> str:
+        token = self.new_token(self.router_token_life)
+        self.router_tokens.add(token)
+        return token
+
+    def revoke(self) -> None:
+        """No token of a router that was handed out is accepted any more."""
+        for token in self.router_tokens:
+            self.tokens.pop(token, None)
+
+    def end(self) -> None:
+        """Ends what runs, and removes what is left of it."""
+        for sandbox in self.sandboxes.values():
+            sandbox.terminate()
+            for command in sandbox.commands.values():
+                command.kill()
+        self.files.cleanup()
 
     def script_for(self, name: str) -> Script:
         """The script of a step: for its own name, else for what stands before the
@@ -143,7 +183,12 @@ class World:
             token=self.new_id("proof") if v2 else "",
             script=script,
             created_at=time.time(),
+            directory=self.place,
         )
+        sandbox.directory = self.place / sandbox.id
+        sandbox.directory.mkdir()
+        if definition.image_id in self.snapshots:
+            keep(self.snapshots[definition.image_id], sandbox.directory)
         self.sandboxes[sandbox.id] = sandbox
         self.tasks[sandbox.task_id] = sandbox
         self.names[app_id, sandbox.name] = sandbox

@@ -24,3 +24,4 @@ mod network;
 mod records;
 mod secrets;
 mod servers;
+mod sessions;

@@ -2,7 +2,9 @@
 
 use crate::harness::names::Names;
 use crate::harness::server::{Forbidden, Seen, Server, answer};
-use crate::harness::{GRANTED, NOWHERE, check, host, hostile, outcomes, request};
+use crate::harness::{
+    GRANTED, NOWHERE, TOKEN_ID, TOKEN_SECRET, check, host, hostile, outcomes, request,
+};
 use flavor_host::{Limits, Plugin};
 use hostile_component::HOSTILE;
 use std::process::Command;
@@ -361,35 +363,46 @@ async fn a_server_that_an_answer_names_is_open_for_one_service_and_without_crede
     let plugin = hostile(Limits::default()).await;
     let (own, other) = (server.authority(), router.authority());
     let read: &[&str] = &["request", "POST", "http", &other, READ];
-    let attacks: [&[&str]; 6] = [
-        read,
-        &["call", "http", &own, CREATE],
-        read,
-        &["request", "POST", "http", &other, GRANTED],
-        &[
-            "request",
-            "POST",
-            "http",
-            &other,
-            "/modal.task_command_router.TaskCommandRouter/TaskExecStart",
-        ],
-        &["request", "GET", "http", &other, READ],
+    let routed = |method: &str| format!("/modal.task_command_router.TaskCommandRouter/{method}");
+    let mount = routed("TaskMountDirectory");
+    let create = ["call", "http", &own, CREATE];
+    let elsewhere = ["request", "POST", "http", &other, GRANTED];
+    let unknown = ["request", "POST", "http", &other, &mount];
+    let get = ["request", "GET", "http", &other, READ];
+    let mut attacks = vec![read, &create, read, &elsewhere, &unknown, &get];
+    let granted = [
+        "TaskExecPoll",
+        "TaskExecStart",
+        "TaskExecStdinStatus",
+        "TaskExecStdinWrite",
+        "TaskExecStdinWriteStream",
+        "TaskExecStdioRead",
+        "TaskExecWait",
+        "TaskSnapshotFilesystem",
     ];
+    let granted = granted.map(routed);
+    let granted: Vec<[&str; 5]> = granted
+        .iter()
+        .map(|path| ["request", "POST", "http", &other, path])
+        .collect();
+    attacks.extend(granted.iter().map(|attack| &attack[..]));
     let (request, _) = request(&server.url(), &attacks);
     let outcomes = outcomes(&plugin, request).await;
     for (position, outcome) in outcomes.iter().enumerate() {
         match position {
-            1 | 2 => assert!(outcome.starts_with("status 200"), "{position}: {outcome}"),
+            1 | 2 | 6.. => assert!(outcome.starts_with("status 200"), "{position}: {outcome}"),
             _ => assert!(
                 outcome.contains("HttpRequestDenied"),
                 "{position}: {outcome}"
             ),
         }
     }
-    let [seen] = &router.seen()[..] else {
-        panic!("{:?}", router.seen());
-    };
-    assert!(!format!("{:?}", seen.headers).contains("x-modal-token"));
+    assert_eq!(router.seen().len(), 1 + granted.len());
+    for seen in router.seen() {
+        let headers = format!("{:?}", seen.headers);
+        assert!(!headers.contains("x-modal-token"), "{seen:?}");
+        assert!(!headers.contains(TOKEN_ID) && !headers.contains(TOKEN_SECRET));
+    }
     assert!(
         server.seen()[0]
             .headers

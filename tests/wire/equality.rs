@@ -294,10 +294,10 @@ fn options(value: Value) -> Map<String, Value> {
 }
 
 /// Looks for differences.
-struct Comparison<'a> {
-    case: &'static str,
-    allowed: &'a Allowed,
-    differences: &'a mut Vec<String>,
+pub(crate) struct Comparison<'a> {
+    pub(crate) case: &'static str,
+    pub(crate) allowed: &'a Allowed,
+    pub(crate) differences: &'a mut Vec<String>,
 }
 
 impl Comparison<'_> {
@@ -333,7 +333,8 @@ impl Comparison<'_> {
         }
     }
 
-    fn request(&mut self, rpc: &str, theirs: &Recorded, ours: &Recorded) {
+    /// Of one request.
+    pub(crate) fn request(&mut self, rpc: &str, theirs: &Recorded, ours: &Recorded) {
         if theirs.message != ours.message {
             let (theirs, ours) = (sorted(&theirs.message), sorted(&ours.message));
             self.report(rpc, &theirs.to_string(), &ours.to_string());
@@ -357,7 +358,7 @@ impl Comparison<'_> {
         }
     }
 
-    fn report(&mut self, rpc: &str, theirs: &str, ours: &str) {
+    pub(crate) fn report(&mut self, rpc: &str, theirs: &str, ours: &str) {
         let case = self.case;
         self.differences.push(format!(
             "{case}: {rpc}\n  SDK:    {theirs}\n  plugin: {ours}"
@@ -391,7 +392,7 @@ fn by_rpc(requests: &[Recorded], prefix: &str) -> BTreeMap<String, Vec<Recorded>
 }
 
 /// With the keys of all objects in order: a map of Protobuf has none.
-fn sorted(value: &Value) -> Value {
+pub(crate) fn sorted(value: &Value) -> Value {
     match value {
         Value::Object(values) => {
             let values: BTreeMap<_, _> = values.iter().map(|(k, v)| (k, sorted(v))).collect();
@@ -429,7 +430,7 @@ fn replace_ids(value: &mut Value, secrets: &BTreeMap<String, String>, sandbox: &
 }
 
 /// The reviewed list.
-struct Allowed {
+pub(crate) struct Allowed {
     entries: Vec<Entry>,
     used: std::cell::RefCell<BTreeSet<usize>>,
 }
@@ -462,16 +463,22 @@ enum Shape {
 }
 
 impl Allowed {
-    fn read() -> Self {
+    pub(crate) fn read() -> Self {
+        Self::parse(&[include_str!("allowed-differences.toml")])
+    }
+
+    /// Understands lists, one after the other.
+    pub(crate) fn parse(lists: &[&str]) -> Self {
         #[derive(Deserialize)]
         #[serde(deny_unknown_fields)]
         struct List {
             difference: Vec<Entry>,
         }
-        let list: List = toml::from_str(include_str!("allowed-differences.toml")).expect("a list");
-        assert!(list.difference.iter().all(|entry| !entry.reason.is_empty()));
+        let list = |text: &&str| toml::from_str::<List>(text).expect("a list").difference;
+        let entries: Vec<Entry> = lists.iter().flat_map(list).collect();
+        assert!(entries.iter().all(|entry| !entry.reason.is_empty()));
         Self {
-            entries: list.difference,
+            entries,
             used: Default::default(),
         }
     }
@@ -498,7 +505,7 @@ impl Allowed {
     }
 
     /// Entries that allowed nothing.
-    fn idle(&self) -> Vec<String> {
+    pub(crate) fn idle(&self) -> Vec<String> {
         let used = self.used.borrow();
         let idle = self.entries.iter().enumerate();
         idle.filter(|(position, _)| !used.contains(position))
@@ -528,7 +535,7 @@ impl Shape {
     }
 }
 
-fn is_uuid(text: &str) -> bool {
+pub(crate) fn is_uuid(text: &str) -> bool {
     let lengths: Vec<usize> = text.split('-').map(str::len).collect();
     let is_hex = |c: char| c == '-' || c.is_ascii_digit() || ('a'..='f').contains(&c);
     lengths == [8, 4, 4, 4, 12] && text.chars().all(is_hex)

@@ -31,6 +31,17 @@ static PLUGIN: LazyLock<Plugin> = LazyLock::new(|| {
         .expect("the plugin loads")
 });
 
+/// The plugin that all tests share.
+pub(crate) fn plugin() -> &'static Plugin {
+    &PLUGIN
+}
+
+/// The account and the place of a server.
+pub(crate) fn target(server: &Foreign) -> Target {
+    let credentials = TokenPair::new(TOKEN_ID, Secret::new(TOKEN_SECRET)).unwrap();
+    Target::new(&server.url(), credentials).unwrap()
+}
+
 /// Longer than any run of these tests takes on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(400);
 

@@ -17,7 +17,7 @@ pub(crate) const TOKEN_SECRET: &str = "as-foreign";
 pub(crate) struct Foreign {
     child: Child,
     /// Commands and their answers alternate, so both ends are one lock.
-    control: Mutex<(ChildStdin, BufReader<ChildStdout>)>,
+    control: Option<Mutex<(ChildStdin, BufReader<ChildStdout>)>>,
     port: u64,
 }
 
@@ -31,6 +31,8 @@ pub(crate) struct Recorded {
     pub(crate) headers: BTreeMap<String, String>,
     /// What was answered, for secrets only.
     pub(crate) answer: Value,
+    /// What followed it, when it began a stream: lengths of data, and the end.
+    pub(crate) pieces: Value,
     /// Seconds since the server's start.
     pub(crate) at: f64,
 }
@@ -38,6 +40,7 @@ pub(crate) struct Recorded {
 /// A sandbox as the server knows it.
 #[derive(Debug, Clone)]
 pub(crate) struct Sandbox {
+    pub(crate) id: String,
     pub(crate) name: String,
     pub(crate) running: bool,
     /// Whether somebody ended it.
@@ -58,7 +61,7 @@ impl Foreign {
         let ready: Value = serde_json::from_str(&line).expect("the server tells its port");
         Self {
             child,
-            control: Mutex::new((stdin, stdout)),
+            control: Some(Mutex::new((stdin, stdout))),
             port: ready["port"].as_u64().unwrap(),
         }
     }
@@ -93,6 +96,35 @@ impl Foreign {
         self.ask("settings", settings);
     }
 
+    /// Nothing goes wrong from now on.
+    pub(crate) fn no_faults(&self) {
+        self.ask("no_faults", json!({}));
+    }
+
+    /// The command router is started again: where it was, or elsewhere.
+    pub(crate) fn restart_router(&self, moves: bool) {
+        self.ask("restart_router", json!({"moves": moves}));
+    }
+
+    /// Tokens of command routers that were handed out are not accepted any more.
+    pub(crate) fn revoke(&self) {
+        self.ask("revoke", json!({}));
+    }
+
+    /// The contents of a file in a sandbox.
+    pub(crate) fn file(&self, sandbox: &str, path: &str) -> Vec<u8> {
+        let told = self.ask("file", json!({"sandbox": sandbox, "path": path}));
+        let digits = text(&told);
+        let byte = |at| u8::from_str_radix(&digits[at..at + 2], 16).expect("two digits");
+        (0..digits.len()).step_by(2).map(byte).collect()
+    }
+
+    /// Whether all commands in a sandbox have ended.
+    pub(crate) fn is_idle(&self, sandbox: &str) -> bool {
+        let told = self.ask("commands", json!({"sandbox": sandbox}));
+        told.as_array().unwrap().iter().all(|ended| ended == true)
+    }
+
     /// All requests since this was last asked.
     pub(crate) fn requests(&self) -> Vec<Recorded> {
         let answer = self.ask("requests", json!({}));
@@ -122,6 +154,7 @@ impl Foreign {
 
     pub(crate) fn sandboxes(&self) -> Vec<Sandbox> {
         let sandbox = |value: &Value| Sandbox {
+            id: text(&value["id"]),
             name: text(&value["name"]),
             running: value["running"] == true,
             terminated: value["terminated"] == true,
@@ -141,7 +174,8 @@ impl Foreign {
 
     fn ask(&self, operation: &str, mut command: Value) -> Value {
         command["op"] = operation.into();
-        let mut control = self.control.lock().unwrap();
+        let control = self.control.as_ref().expect("the server is there");
+        let mut control = control.lock().unwrap();
         writeln!(control.0, "{command}").expect("the server takes commands");
         let mut line = String::new();
         control.1.read_line(&mut line).expect("the server answers");
@@ -151,8 +185,14 @@ impl Foreign {
     }
 }
 
+/// A server that is told to end ends its sandboxes and removes their files.
 impl Drop for Foreign {
     fn drop(&mut self) {
+        drop(self.control.take());
+        let give_up_at = Instant::now() + Duration::from_secs(20);
+        while matches!(self.child.try_wait(), Ok(None)) && Instant::now() < give_up_at {
+            std::thread::sleep(Duration::from_millis(2));
+        }
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
@@ -169,6 +209,7 @@ fn recorded(value: &Value) -> Recorded {
             .map(|(name, value)| (name.clone(), text(value)))
             .collect(),
         answer: value["answer"].clone(),
+        pieces: value["pieces"].clone(),
         at: value["at"].as_f64().unwrap(),
     }
 }

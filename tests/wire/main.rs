@@ -21,6 +21,7 @@ mod flavor;
 mod foreign;
 mod python;
 mod random;
+mod sessions;
 
 use libtest_mimic::{Arguments, Trial};
 use std::process::ExitCode;
@@ -32,7 +33,13 @@ fn main() -> ExitCode {
     let mut arguments = Arguments::from_args();
     // They wait more than they compute.
     arguments.test_threads.get_or_insert(6);
-    let tests = [random::TESTS, &faults::tests(), equality::TESTS].concat();
+    let tests = [
+        random::TESTS,
+        &faults::tests(),
+        &sessions::tests(),
+        equality::TESTS,
+    ]
+    .concat();
     // Listing needs no Python, and setting it up takes a while.
     let missing = match arguments.list {
         true => None,

@@ -1,5 +1,18 @@
 //! The command line, as typed.
 
+mod sandbox;
+mod step;
+mod values;
+
+pub(crate) use sandbox::{
+    App, AttachArgs, CpArgs, CreateArgs, DestroyArgs, ExecArgs, Known, ListArgs, NewSandbox,
+    RestoreArgs, SandboxCommand, SnapshotArgs,
+};
+pub(crate) use step::{
+    StepCancelArgs, StepCommand, StepStatusArgs, StepWaitArgs, SubmitArgs, Submitted,
+};
+pub(crate) use values::{Pair, Place, Variable, environment};
+
 use clap::{ArgAction, Args as ClapArgs, Parser, Subcommand, ValueEnum};
 use flavor_host::contract::FlavorKind;
 use std::net::SocketAddr;
@@ -28,6 +41,12 @@ pub(crate) enum Command {
     /// Look at all runs
     #[command(subcommand)]
     Runs(RunsCommand),
+    /// Run single steps, each in a sandbox of its own
+    #[command(subcommand)]
+    Step(StepCommand),
+    /// Work in sandboxes: commands, files, snapshots
+    #[command(subcommand)]
+    Sandbox(SandboxCommand),
     /// List the flavors that the plugin offers
     Flavors(FlavorsArgs),
     /// Show the JSON Schema of a flavor's configuration or settings
@@ -47,6 +66,41 @@ pub(crate) enum Command {
     /// MODAL_TOKEN_SECRET; without these a pair is made up and printed as two
     /// export lines on stderr.
     ModalLocal(ModalLocalArgs),
+}
+
+/// Where something is that outlives the command that made it.
+#[derive(Debug, ClapArgs)]
+pub(crate) struct OnArg {
+    /// Where it is: `modal` (Modal's cloud), or the URL of a Modal server. `local` would
+    /// end with this command: serve one with `flavor modal-local` and give its URL
+    #[arg(id = "on", long, value_name = "TARGET", default_value = "local")]
+    pub(crate) target: String,
+}
+
+/// What is asked of a machine.
+#[derive(Debug, ClapArgs)]
+pub(crate) struct Machine {
+    /// Settings document (YAML or JSON); flags go over it
+    #[arg(long, value_name = "FILE")]
+    pub(crate) settings: Option<PathBuf>,
+    /// GPU type, such as A100 or A100:2
+    #[arg(long, value_name = "TYPE")]
+    pub(crate) gpu: Option<String>,
+    /// Memory with a unit, such as 512MB or 2GiB
+    #[arg(long, value_name = "SIZE")]
+    pub(crate) memory: Option<String>,
+    /// Seconds that the sandbox lives at most
+    #[arg(long, value_name = "SECONDS")]
+    pub(crate) timeout: Option<u32>,
+}
+
+/// Whose login is used.
+#[derive(Debug, ClapArgs)]
+pub(crate) struct RegistryArg {
+    /// Registry whose login is used for its images: FLAVOR_REGISTRY_USERNAME and
+    /// FLAVOR_REGISTRY_PASSWORD, else docker's entry for exactly that registry
+    #[arg(id = "registry", long, value_name = "SERVER")]
+    pub(crate) server: Option<String>,
 }
 
 #[derive(Debug, ClapArgs)]
@@ -205,4 +259,10 @@ pub(crate) struct ModalLocalArgs {
     /// Keep the server's state here; without it, in a temporary directory
     #[arg(long, value_name = "DIR")]
     pub(crate) state: Option<PathBuf>,
+    /// Most sandboxes that run at the same time; 4096 without it
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    pub(crate) max_sandboxes: Option<u32>,
+    /// Most MiB of disk that sandboxes, their output and snapshots take; 102400 without it
+    #[arg(long, value_name = "MIB", value_parser = clap::value_parser!(u32).range(1..))]
+    pub(crate) max_disk: Option<u32>,
 }

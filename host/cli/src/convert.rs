@@ -8,7 +8,7 @@ use std::path::Path;
 
 /// The image of steps that name none: the one that ZenML's sandbox flavor has by
 /// default. The local Modal ignores images.
-const DEFAULT_IMAGE: &str = "python:3.11-slim";
+pub(crate) const DEFAULT_IMAGE: &str = "python:3.11-slim";
 
 /// Variable in which steps find the directory that the run's steps share.
 const RUN_DIR_VARIABLE: &str = "FLAVOR_RUN_DIR";

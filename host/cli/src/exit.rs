@@ -23,6 +23,10 @@ pub(crate) enum Exit {
     Service,
     /// Interrupted or stopped.
     Stopped,
+    /// A command in a sandbox ended with this code.
+    Command(u8),
+    /// A command in a sandbox was not run, or its end is not known.
+    NotRun,
 }
 
 impl Exit {
@@ -34,6 +38,8 @@ impl Exit {
             Self::Refused => 3,
             Self::Service => 4,
             Self::Stopped => 130,
+            Self::Command(code) => code,
+            Self::NotRun => 125,
         }
     }
 
@@ -83,6 +89,17 @@ impl Failure {
 
     pub(crate) fn bad_input(message: impl Display) -> Self {
         Self::new(Exit::BadInput, message)
+    }
+
+    /// The same, with another code.
+    pub(crate) fn with_exit(self, exit: Exit) -> Self {
+        Self { exit, ..self }
+    }
+
+    /// The same, about this place.
+    pub(crate) fn at(self, place: &str) -> Self {
+        let message = format!("{place}: {}", self.message);
+        Self { message, ..self }
     }
 
     /// The message, fit for a terminal.

@@ -7,7 +7,9 @@ mod exit;
 mod local;
 mod paths;
 mod plugin;
+mod raw;
 mod registry;
+mod remote;
 mod render;
 mod screen;
 mod signals;
@@ -31,6 +33,7 @@ fn main() -> ExitCode {
         Err(error) => {
             let _ = error.print();
             return match error.use_stderr() {
+                true if commands::sandbox::is_exec(std::env::args_os()) => Exit::NotRun.into(),
                 true => Exit::BadInput.into(),
                 false => Exit::Done.into(),
             };
@@ -65,6 +68,8 @@ async fn dispatch(command: Command) -> Result<Exit, Failure> {
         Command::Logs(args) => commands::logs::logs(args).await,
         Command::Stop(args) => commands::stop::stop(args).await,
         Command::Runs(RunsCommand::List(args)) => commands::runs::list(args).await,
+        Command::Step(command) => commands::step::dispatch(command).await,
+        Command::Sandbox(command) => commands::sandbox::dispatch(command).await,
         Command::Flavors(args) => commands::flavors::flavors(args).await,
         Command::Schema(args) => commands::schema::schema(args).await,
         Command::Config(ConfigCommand::Validate(args)) => commands::config::validate(args).await,

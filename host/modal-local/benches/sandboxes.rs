@@ -18,7 +18,11 @@ use modal_local::{Options, Server};
 use modal_proto::{
     client::{self as pb, modal_client_client::ModalClientClient},
     task_command_router::{
-        SandboxStdioReadV2Request, task_command_router_client::TaskCommandRouterClient,
+        SandboxStdioReadV2Request, TaskExecStartRequest, TaskExecStdinWriteStreamEnd,
+        TaskExecStdinWriteStreamRequest, TaskExecStdinWriteStreamStart, TaskExecStdioReadRequest,
+        TaskExecStdoutConfig, TaskExecWaitRequest, TaskSnapshotFilesystemRequest,
+        task_command_router_client::TaskCommandRouterClient,
+        task_exec_stdin_write_stream_request::Payload, task_exec_wait_response::ExitStatus,
     },
 };
 use tonic::{
@@ -27,6 +31,7 @@ use tonic::{
     transport::{Channel, Endpoint},
 };
 
+type Router = TaskCommandRouterClient<InterceptedService<Channel, Interceptor>>;
 type Interceptor = Box<dyn FnMut(Request<()>) -> Result<Request<()>, Status> + Send + Sync>;
 
 struct Bench {
@@ -50,6 +55,7 @@ fn main() {
         bench.at_once(200).await;
         bench.one_line(10_000_000).await;
         bench.throughput(100_000_000).await;
+        bench.execs(times.unwrap_or(1_000)).await;
         println!("resident at the end: {:.1} MB", status("VmRSS:"));
         server.shutdown().await;
     });
@@ -126,16 +132,19 @@ impl Bench {
         assert!(response.into_inner().result.is_some());
     }
 
-    /// Reads stdout to the end and throws it away; returns its length.
-    async fn drain(&self, sandbox: &pb::SandboxCreateV2Response) -> usize {
+    fn router(&self, sandbox: &pb::SandboxCreateV2Response) -> Router {
         let jwt = sandbox.command_router_access.clone().unwrap().jwt;
         let interceptor: Interceptor = Box::new(move |mut request| {
             let bearer = format!("Bearer {jwt}").parse().unwrap();
             request.metadata_mut().insert("authorization", bearer);
             Ok(request)
         });
-        let mut router =
-            TaskCommandRouterClient::with_interceptor(self.channel.clone(), interceptor);
+        TaskCommandRouterClient::with_interceptor(self.channel.clone(), interceptor)
+    }
+
+    /// Reads stdout to the end and throws it away; returns its length.
+    async fn drain(&self, sandbox: &pb::SandboxCreateV2Response) -> usize {
+        let mut router = self.router(sandbox);
         let request = SandboxStdioReadV2Request {
             task_id: sandbox.task_id.clone(),
             ..SandboxStdioReadV2Request::default()
@@ -216,6 +225,145 @@ impl Bench {
         let begin = Instant::now();
         let read = self.drain(&sandbox).await;
         rate("read again", read, begin.elapsed());
+    }
+}
+
+/// Commands executed in one sandbox.
+struct Execs {
+    router: Router,
+    task_id: String,
+    number: usize,
+}
+
+impl Execs {
+    async fn start(&mut self, command: &[&str]) -> String {
+        self.number += 1;
+        let exec_id = self.number.to_string();
+        let request = TaskExecStartRequest {
+            task_id: self.task_id.clone(),
+            exec_id: exec_id.clone(),
+            command_args: command.iter().map(|text| (*text).to_owned()).collect(),
+            stdout_config: TaskExecStdoutConfig::Pipe.into(),
+            ..TaskExecStartRequest::default()
+        };
+        self.router.task_exec_start(request).await.unwrap();
+        exec_id
+    }
+
+    async fn wait(&mut self, exec_id: String) {
+        let request = TaskExecWaitRequest {
+            task_id: self.task_id.clone(),
+            exec_id,
+        };
+        let answer = self.router.task_exec_wait(request).await.unwrap();
+        assert_eq!(answer.into_inner().exit_status, Some(ExitStatus::Code(0)));
+    }
+
+    async fn drain(&mut self, exec_id: String) -> usize {
+        let request = TaskExecStdioReadRequest {
+            task_id: self.task_id.clone(),
+            exec_id,
+            ..TaskExecStdioReadRequest::default()
+        };
+        let stream = self.router.task_exec_stdio_read(request).await.unwrap();
+        let (mut stream, mut length) = (stream.into_inner(), 0);
+        while let Some(chunk) = stream.message().await.unwrap() {
+            length += chunk.data.len();
+        }
+        length
+    }
+
+    /// One stream of messages of 256 KiB, as the official clients send them.
+    async fn upload(&mut self, exec_id: String, length: usize) {
+        let part = |payload| TaskExecStdinWriteStreamRequest {
+            payload: Some(payload),
+        };
+        let start = part(Payload::Start(TaskExecStdinWriteStreamStart {
+            task_id: self.task_id.clone(),
+            exec_id: exec_id.clone(),
+            offset: 0,
+        }));
+        let chunk = 256 * 1024;
+        let data = (0..length.div_ceil(chunk))
+            .map(move |number| part(Payload::Data(vec![1; chunk.min(length - number * chunk)])));
+        let end = part(Payload::End(TaskExecStdinWriteStreamEnd {}));
+        let messages = std::iter::once(start).chain(data).chain([end]);
+        let messages = futures::stream::iter(messages.collect::<Vec<_>>());
+        let sent = self.router.task_exec_stdin_write_stream(messages).await;
+        sent.unwrap();
+        self.wait(exec_id).await;
+    }
+}
+
+impl Bench {
+    async fn execs(&self, times: usize) {
+        let sandbox = self.create(&[]).await;
+        let mut execs = Execs {
+            router: self.router(&sandbox),
+            task_id: sandbox.task_id.clone(),
+            number: 0,
+        };
+        let mut taken = Vec::with_capacity(times);
+        for _ in 0..times {
+            let begin = Instant::now();
+            let exec = execs.start(&["true"]).await;
+            execs.wait(exec).await;
+            taken.push(begin.elapsed());
+        }
+        taken.sort();
+        let at = |part: usize| taken.get(times * part / 100).copied().unwrap_or_default();
+        println!(
+            "execute `true`, wait: median {:.2?}, 99 % below {:.2?}",
+            at(50),
+            at(99)
+        );
+        let length = 100_000_000;
+        let exec = execs.start(&["head", "-c", "100000000", "/dev/zero"]).await;
+        let begin = Instant::now();
+        let read = execs.drain(exec.clone()).await;
+        rate("output of a command", read, begin.elapsed());
+        let begin = Instant::now();
+        let read = execs.drain(exec).await;
+        rate("read again", read, begin.elapsed());
+        let begin = Instant::now();
+        let exec = execs.start(&["sh", "-c", "cat > /dev/null"]).await;
+        execs.upload(exec, length).await;
+        rate("input of a command", length, begin.elapsed());
+
+        let exec = execs.start(&["pwd"]).await;
+        let request = TaskExecStdioReadRequest {
+            task_id: sandbox.task_id.clone(),
+            exec_id: exec,
+            ..TaskExecStdioReadRequest::default()
+        };
+        let stream = execs.router.task_exec_stdio_read(request).await.unwrap();
+        let pwd = stream.into_inner().message().await.unwrap().unwrap().data;
+        let path = String::from_utf8(pwd).unwrap();
+        let path = path.trim();
+        let tool = "/__modal/.bin/modal-sandbox-fs-tools";
+        for round in ["uploaded", "uploaded over it"] {
+            let begin = Instant::now();
+            let write = format!(r#"{{"WriteFile": {{"path": "{path}/file"}}}}"#);
+            let exec = execs.start(&[tool, &write]).await;
+            execs.upload(exec, length).await;
+            rate(round, length, begin.elapsed());
+        }
+        let begin = Instant::now();
+        let read = format!(r#"{{"ReadFile": {{"path": "{path}/file"}}}}"#);
+        let exec = execs.start(&[tool, &read]).await;
+        let read = execs.drain(exec).await;
+        rate("downloaded", read, begin.elapsed());
+        for round in ["snapshot", "snapshot again"] {
+            let begin = Instant::now();
+            let request = TaskSnapshotFilesystemRequest {
+                task_id: sandbox.task_id.clone(),
+                snapshot_id: round.to_owned(),
+                ..TaskSnapshotFilesystemRequest::default()
+            };
+            let taken = execs.router.task_snapshot_filesystem(request).await;
+            taken.unwrap();
+            rate(round, length, begin.elapsed());
+        }
     }
 }
 

@@ -5,15 +5,17 @@ use std::sync::{
     atomic::{AtomicBool, Ordering},
 };
 
+use tokio::sync::RwLock;
 use tonic::Status;
 
 use crate::{
     auth::Credentials,
     clock::Clock,
-    executor::{Executor, Exit},
+    executor::{Executor, Exit, Outputs},
     ids::SandboxId,
     journal::{Journal, Receipt, Record, Recorded},
     limits::Limits,
+    quota::Quota,
     random::Random,
     sandbox::{Ended, Phase, Sandbox},
     store::Store,
@@ -36,6 +38,10 @@ pub(crate) struct Core {
     pub(crate) tokens: Tokens,
     pub(crate) limits: Limits,
     pub(crate) unimplemented: Unimplemented,
+    pub(crate) quota: Quota,
+    /// Held for reading while a snapshot is taken and recorded, for writing
+    /// while others are forgotten.
+    pub(crate) snapshots: RwLock<()>,
     closing: AtomicBool,
 }
 
@@ -67,6 +73,8 @@ impl Core {
             tokens: parts.tokens,
             limits: parts.limits,
             unimplemented: Unimplemented::default(),
+            quota: Quota::default(),
+            snapshots: RwLock::default(),
             closing: AtomicBool::new(false),
         };
         core.restore(recorded.unwrap_or_default());
@@ -144,20 +152,33 @@ impl Core {
             store.seen(image.created_at);
             store.images.insert(image, |_| true);
         }
+        let heads = recorded.sandboxes.iter();
+        let heads = heads.map(|(sandbox, heads)| (sandbox.id.clone(), heads.clone()));
+        let mut outputs = self.executor.reopen(heads.collect());
         let mut ended = Vec::new();
-        for sandbox in recorded.sandboxes {
+        for (sandbox, _) in recorded.sandboxes {
             store.seen(sandbox.created_at);
-            if !sandbox.phase().is_final() {
-                sandbox.set_phase(Phase::Ended(Arc::new(Ended {
-                    exit: Exit::terminated("the server was killed while the sandbox ran"),
-                    // When exactly was not recorded.
-                    started_at: Some(sandbox.created_at),
-                    finished_at: self.clock.now(),
-                    outputs: None,
-                })));
+            let outputs = outputs.remove(&sandbox.id);
+            let end = sandbox.phase().ended().map(|end| Ended {
+                exit: end.exit.clone(),
+                started_at: end.started_at,
+                finished_at: end.finished_at,
+                outputs: end.started_at.and(outputs.clone()),
+            });
+            let is_new = end.is_none();
+            let end = end.unwrap_or_else(|| Ended {
+                exit: Exit::terminated("the server was killed while the sandbox ran"),
+                // When exactly was not recorded.
+                started_at: Some(sandbox.created_at),
+                finished_at: self.clock.now(),
+                outputs,
+            });
+            let kept = end.outputs.as_ref().map_or(0, Outputs::kept);
+            sandbox.set_phase(Phase::Ended(Arc::new(end)));
+            if is_new {
                 ended.push(Record::sandbox(&sandbox, None));
             }
-            store.sandboxes.insert(Arc::new(sandbox));
+            store.sandboxes.insert_ended(Arc::new(sandbox), kept);
         }
         // The next start would end them again if this were lost.
         drop(self.record(ended));

@@ -6,6 +6,7 @@ use sha2::{Digest, Sha256};
 
 use crate::{
     clock::Timestamp,
+    executor::Hash,
     random::{Random, letter},
 };
 
@@ -119,6 +120,13 @@ impl ImageId {
             block = Sha256::digest(block).into();
         }
         Self(format!("im-{letters}"))
+    }
+}
+
+impl ImageId {
+    /// The id of the image that is a snapshot.
+    pub(crate) fn of_snapshot(hash: Hash) -> Self {
+        Self::of_content(&[b"snapshot ", hash.as_bytes()].concat())
     }
 }
 

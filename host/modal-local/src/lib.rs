@@ -34,28 +34,41 @@
 //!   the same state directory ends them before it listens, and answers
 //!   TERMINATED for their sandboxes.
 //! - Output goes through pipes into files bounded in size. A command that
-//!   writes faster than the disk waits.
+//!   writes faster than the disk waits; one that is executed in a sandbox also
+//!   waits for those who read it, once it has written as much as is kept.
+//! - Commands executed in a sandbox lead groups of their own and carry its
+//!   marker. They end with the sandbox: each is killed with its group, then
+//!   everything with the marker.
+//! - The file tool that the official clients execute is no process: it works in
+//!   the sandbox's directory, through handles that no path leads out of.
+//! - A snapshot is a list of files named by their content, which is kept once.
 
 #[cfg(not(target_os = "linux"))]
 compile_error!("the local Modal needs Linux: it finds and ends processes through pidfds and /proc");
 
+mod activity;
 mod auth;
 mod clock;
 mod control;
 mod core;
+mod environment;
 mod error;
+mod execs;
 mod executor;
 mod ids;
 mod journal;
 mod lifecycle;
 mod limits;
 mod names;
+mod quota;
 mod random;
 mod router;
 mod sandbox;
 mod server;
 mod service;
+mod snapshots;
 mod state_dir;
+mod stdin;
 mod store;
 mod sync;
 mod token;

@@ -11,9 +11,10 @@ use tokio::{
 use crate::{
     clock::Timestamp,
     core::Core,
-    executor::{Exit, Launch, Outputs, Stop},
+    executor::{Exit, Hash, Launch, Outputs, Stop, Streams},
     journal::{Receipt, Record},
     sandbox::{Ended, Phase, Sandbox},
+    stdin::Stdin,
 };
 
 /// What its creator alone knows: kept only until the command has ended.
@@ -22,6 +23,7 @@ pub(crate) struct Command {
     pub(crate) argv: Vec<String>,
     pub(crate) env: BTreeMap<String, String>,
     pub(crate) workdir: Option<String>,
+    pub(crate) snapshot: Option<Hash>,
 }
 
 /// Lets a sandbox live, from the moment it is in the store. It does not depend
@@ -50,6 +52,7 @@ async fn run(core: &Core, sandbox: &Arc<Sandbox>, command: Command) -> (Exit, Ra
         argv: command.argv,
         env: command.env,
         workdir: command.workdir,
+        snapshot: command.snapshot,
     };
     let mut running = core.executor.run(launch, started, Stop::new(stopping));
     let mut terminated = pin!(sandbox.termination());
@@ -64,12 +67,19 @@ async fn run(core: &Core, sandbox: &Arc<Sandbox>, command: Command) -> (Exit, Ra
                 None => std::future::pending().await,
             }
         };
+        let idle = async {
+            match sandbox.idle_timeout().filter(|_| deadline.is_some()) {
+                Some(time) => sandbox.activity.idle_for(time).await,
+                None => std::future::pending().await,
+            }
+        };
         tokio::select! {
             biased;
             exit = &mut running => break exit,
-            Ok(outputs) = &mut starting => {
+            Ok(streams) = &mut starting => {
                 deadline = Instant::now().checked_add(sandbox.timeout());
-                ran = Some(announce(core, sandbox, outputs));
+                sandbox.activity.touch();
+                ran = Some(announce(core, sandbox, streams));
             }
             () = &mut terminated, if cause.is_none() => {
                 cause = Some(Exit::terminated(""));
@@ -79,28 +89,33 @@ async fn run(core: &Core, sandbox: &Arc<Sandbox>, command: Command) -> (Exit, Ra
                 cause = Some(Exit::timed_out());
                 stop.send_replace(true);
             }
+            () = idle, if cause.is_none() => {
+                cause = Some(Exit::idle());
+                stop.send_replace(true);
+            }
         }
     };
-    if let Some(Ok(outputs)) = starting.now_or_never() {
+    if let Some(Ok(streams)) = starting.now_or_never() {
         // Started and ended between two looks.
-        ran = Some(announce(core, sandbox, outputs));
+        ran = Some(announce(core, sandbox, streams));
     }
     // A command that was told to end may well return 0.
     (cause.unwrap_or(exit), ran)
 }
 
-fn announce(core: &Core, sandbox: &Sandbox, outputs: Outputs) -> (Timestamp, Outputs) {
+fn announce(core: &Core, sandbox: &Sandbox, streams: Streams) -> (Timestamp, Outputs) {
     let started_at = core.clock.now();
     sandbox.set_phase(Phase::Running {
         started_at,
-        outputs: outputs.clone(),
+        outputs: streams.outputs.clone(),
+        stdin: Arc::new(Stdin::new(streams.input)),
     });
-    (started_at, outputs)
+    (started_at, streams.outputs)
 }
 
 async fn end(core: &Core, sandbox: &Sandbox, exit: Exit, ran: Ran) {
     let (started_at, outputs) = ran.unzip();
-    let kept = outputs.as_ref().map_or(0, Outputs::kept);
+    let kept = outputs.as_ref().map_or(0, Outputs::kept) + sandbox.execs().kept();
     let ended = Arc::new(Ended {
         exit,
         started_at,

@@ -12,9 +12,17 @@ pub struct Limits {
     /// sandbox. Above it the oldest part goes, an eighth at a time.
     /// At least 4 KiB. Default: 64 MiB.
     pub output_per_stream: u64,
+    /// The same for one command executed in a sandbox. Its readers are not told
+    /// of gaps, so that at the cap it waits for those that are behind; output
+    /// that nobody has begun to read is dropped, and asking for it an error.
+    /// At least 256 KiB. Default: 256 MiB.
+    pub exec_output_per_stream: u64,
     /// Sandboxes that may run at once; one more is answered RESOURCE_EXHAUSTED.
     /// Default: 4,096.
     pub running_sandboxes: usize,
+    /// Commands that may be executed at once in one sandbox; one more is
+    /// answered RESOURCE_EXHAUSTED. Default: 1,024.
+    pub running_execs: usize,
     /// Finished sandboxes that are remembered, with result, output and
     /// directory; beyond it the oldest is forgotten and answered NOT_FOUND.
     /// Default: 1,000.
@@ -22,6 +30,11 @@ pub struct Limits {
     /// Bytes of output that all finished sandboxes together may keep; beyond it
     /// the oldest are forgotten. Default: 4 GiB.
     pub finished_output: u64,
+    /// Bytes that sandboxes, their output and snapshots together may take of the
+    /// disk. While they take more, what would take more still is answered
+    /// RESOURCE_EXHAUSTED: creations, snapshots, uploads. It is measured every
+    /// second at most, and commands that run are not stopped. Default: 100 GiB.
+    pub disk: u64,
     /// Sandboxes in one page of a listing, 1 or more. Default: 100.
     pub list_page: usize,
     /// Time between SIGTERM and SIGKILL when a sandbox is ended. Default: 2 s.
@@ -32,9 +45,12 @@ impl Default for Limits {
     fn default() -> Self {
         Self {
             output_per_stream: 64 * MIB,
+            exec_output_per_stream: 256 * MIB,
             running_sandboxes: 4_096,
+            running_execs: 1_024,
             finished_sandboxes: 1_000,
             finished_output: 4 * 1024 * MIB,
+            disk: 100 * 1024 * MIB,
             list_page: 100,
             ending_grace: Duration::from_secs(2),
         }
@@ -82,7 +98,8 @@ pub(crate) const CONNECTION_DRAIN: Duration = Duration::from_secs(2);
 /// Distinct paths counted as unimplemented; more are counted under `other`.
 pub(crate) const COUNTED_PATHS: usize = 1_000;
 
-/// Open file descriptors asked for at start. A running sandbox holds three.
+/// Open file descriptors asked for at start. A running sandbox holds four, and
+/// so does a command executed in it.
 pub(crate) const DESCRIPTORS: u64 = 65_536;
 
 // Calls
@@ -139,6 +156,11 @@ pub(crate) const JOURNAL_BACKLOG: usize = 10_000;
 pub(crate) const LOCK_WAIT: Duration = Duration::from_secs(1);
 pub(crate) const LOCK_POLL: Duration = Duration::from_millis(10);
 
+/// Shortest pause between two measurements of the disk; and how many times as
+/// long as the last one took, so that a huge directory costs 5 % of one core.
+pub(crate) const DISK_PAUSE: Duration = Duration::from_secs(1);
+pub(crate) const DISK_PAUSE_FACTOR: u32 = 20;
+
 // Sandboxes
 
 /// Lifetime of a sandbox whose request names none, in seconds: Modal's default.
@@ -160,8 +182,10 @@ pub(crate) const OUTPUT_IN_MEMORY: usize = 8 * 1024;
 /// eighth of it.
 pub(crate) const OUTPUT_SEGMENTS: u64 = 8;
 
-/// Smallest cap on output, so that a segment is never empty.
+/// Smallest cap on output, so that a segment is never empty; for executed
+/// commands, so that what is read from a pipe at once is a small part of it.
 pub(crate) const OUTPUT_MIN: u64 = 4 * KIB;
+pub(crate) const EXEC_OUTPUT_MIN: u64 = 256 * KIB;
 
 /// How long output is still read after everything in the sandbox was killed.
 /// Only a process that hid from the search can hold a pipe open that long.
@@ -188,6 +212,54 @@ pub(crate) const EXEC_PAUSE: Duration = Duration::from_micros(200);
 
 /// Bytes of `/proc/PID/environ` read at once; it grows for larger ones.
 pub(crate) const ENVIRON_BUFFER: usize = 16 * 1024;
+
+/// Bytes of the id that a client gives a command. Clients send a UUID (36).
+pub(crate) const EXEC_ID: usize = 256;
+
+/// Ended commands remembered per sandbox, with exit and output; beyond it the
+/// longest ended is forgotten, and answered NOT_FOUND.
+pub(crate) const ENDED_EXECS: usize = 1_000;
+
+/// Writes to a file that may wait for the disk, per upload. Official clients
+/// send 256 KiB at a time.
+pub(crate) const UPLOAD_QUEUE: usize = 8;
+
+/// Bytes of a file read, and sent, at once.
+pub(crate) const FILE_CHUNK: usize = 512 * 1024;
+
+/// Snapshots that one sandbox may have been asked for; one more is answered
+/// RESOURCE_EXHAUSTED. Their ids are remembered, so that a repeated call finds
+/// the first one's image.
+pub(crate) const SNAPSHOTS_PER_SANDBOX: usize = 1_000;
+
+/// Bytes of the id that a client gives a snapshot. Clients send a UUID (36).
+pub(crate) const SNAPSHOT_ID: usize = 256;
+
+/// How long a snapshot is kept whose request does not say, as on Modal.
+pub(crate) const SNAPSHOT_LIFETIME: Duration = Duration::from_secs(30 * 24 * 3_600);
+
+/// Files whose content is known from an earlier snapshot. A file takes 100
+/// bytes; beyond it all are read anew.
+pub(crate) const KNOWN_FILES: usize = 100_000;
+
+/// How long ago a file must have changed for a later change to show in its
+/// times; they tick every 4 ms or so.
+pub(crate) const FILE_TIME_PRECISION: Duration = Duration::from_secs(2);
+
+/// Bytes read at once for a snapshot.
+pub(crate) const COPY_BUFFER: usize = 256 * 1024;
+
+/// Directories within directories in a snapshot; each is an open descriptor
+/// meanwhile.
+pub(crate) const DIRECTORY_DEPTH: usize = 256;
+
+/// How long the place of a reader whose connection broke is kept. Clients come
+/// back after 10 ms, doubled up to ten times.
+pub(crate) const READER_RETURN: Duration = Duration::from_secs(30);
+
+/// Output sent to a reader that it may not have seen when its connection
+/// breaks: the window that official clients grant (64 MiB).
+pub(crate) const UNSEEN_OUTPUT: u64 = 64 * MIB;
 
 /// Empty directories of forgotten sandboxes that wait for the next ones: as
 /// many as may end at once.

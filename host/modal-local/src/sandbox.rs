@@ -1,7 +1,7 @@
 //! One sandbox: what it is, and where it stands.
 
 use std::{
-    sync::{Arc, Mutex},
+    sync::{Arc, Mutex, MutexGuard},
     time::Duration,
 };
 
@@ -9,11 +9,15 @@ use modal_proto::client::{self as pb, GenericStatus};
 use tokio::sync::watch;
 
 use crate::{
+    activity::Activity,
     clock::Timestamp,
+    execs::Execs,
     executor::{Exit, Outputs},
     ids::{AppId, SandboxId, TaskId},
     limits,
     names::{IdempotencyKey, Name, Tags},
+    snapshots::Asked,
+    stdin::Stdin,
     sync::lock,
 };
 
@@ -29,7 +33,14 @@ pub(crate) struct Sandbox {
     pub(crate) idempotency_key: Option<IdempotencyKey>,
     /// The request's definition, without command and variables.
     pub(crate) definition: pb::Sandbox,
+    /// What its idle timeout goes by.
+    pub(crate) activity: Activity,
+    /// How many of the numbered writes to the input of a V1 sandbox were taken.
+    pub(crate) stdin_writes: tokio::sync::Mutex<u32>,
+    /// The snapshots that were asked for.
+    pub(crate) snapshots: Asked,
     tags: Mutex<Tags>,
+    execs: Mutex<Execs>,
     phase: watch::Sender<Phase>,
     terminate: watch::Sender<bool>,
 }
@@ -45,6 +56,7 @@ pub(crate) enum Phase {
     Running {
         started_at: Timestamp,
         outputs: Outputs,
+        stdin: Arc<Stdin>,
     },
     /// Nothing of it runs any more.
     Ended(Arc<Ended>),
@@ -130,7 +142,11 @@ impl Sandbox {
             created_at: identity.created_at,
             idempotency_key: identity.idempotency_key,
             definition: identity.definition,
+            activity: Activity::new(),
+            stdin_writes: tokio::sync::Mutex::default(),
+            snapshots: Asked::default(),
             tags: Mutex::new(identity.tags),
+            execs: Mutex::default(),
             phase: watch::Sender::new(phase),
             terminate: watch::Sender::new(false),
         }
@@ -146,6 +162,11 @@ impl Sandbox {
 
     pub(crate) fn set_tags(&self, tags: Tags) {
         *lock(&self.tags) = tags;
+    }
+
+    /// The commands executed in it.
+    pub(crate) fn execs(&self) -> MutexGuard<'_, Execs> {
+        lock(&self.execs)
     }
 
     pub(crate) fn phase(&self) -> Phase {
@@ -174,6 +195,16 @@ impl Sandbox {
             .cloned()
     }
 
+    /// What its command reads, once it has started; `None` once it has ended, or
+    /// if it never will start.
+    pub(crate) async fn stdin(&self) -> Option<Arc<Stdin>> {
+        let runs = |phase: &Phase| matches!(phase, Phase::Running { .. }) || phase.is_final();
+        match self.reaches(runs).await {
+            Phase::Running { stdin, .. } => Some(stdin),
+            _ => None,
+        }
+    }
+
     /// Asks for the end. Asking again changes nothing.
     pub(crate) fn terminate(&self) {
         self.terminate.send_replace(true);
@@ -191,6 +222,12 @@ impl Sandbox {
             seconds => seconds,
         };
         Duration::from_secs(seconds.into())
+    }
+
+    /// How long nothing may happen in it; `None`: for ever.
+    pub(crate) fn idle_timeout(&self) -> Option<Duration> {
+        let seconds = self.definition.idle_timeout_secs?;
+        (seconds > 0).then(|| Duration::from_secs(seconds.into()))
     }
 
     /// App and result, as several answers carry them.

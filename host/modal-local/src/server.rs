@@ -26,8 +26,10 @@ use crate::{
     executor::process::{Prepare, ProcessExecutor, remove},
     journal::{Journal, Record},
     limits::{self, Limits},
+    quota,
     random::Random,
     service::Service,
+    snapshots,
     state_dir::{State, StateDir, StateDirError},
     token::Tokens,
 };
@@ -259,7 +261,7 @@ async fn start_core(state: &Arc<StateDir>, options: &Options) -> Result<Arc<Core
         drop(journal.write(vec![Record::token_key(key)]));
         key
     });
-    Ok(Arc::new(Core::new(Parts {
+    let core = Arc::new(Core::new(Parts {
         executor: Arc::new(executor),
         journal: Some((journal, recorded)),
         clock: Clock::System,
@@ -274,7 +276,10 @@ async fn start_core(state: &Arc<StateDir>, options: &Options) -> Result<Arc<Core
             options.router_token_lifetime,
         ),
         limits: options.limits.clone(),
-    })))
+    }));
+    snapshots::expire(&core).await;
+    quota::measure(&core).await;
+    Ok(core)
 }
 
 /// Accepts until the server closes, and then waits for what was accepted.

@@ -1,5 +1,5 @@
-//! The directory that a server owns: its lock, its database, and a directory
-//! per sandbox.
+//! The directory that a server owns: its lock, its database, snapshots, and a
+//! directory per sandbox.
 
 use std::{
     fs::{DirBuilder, File, OpenOptions, TryLockError},
@@ -20,9 +20,9 @@ pub enum State {
     /// process leaves there, nobody clears away.
     #[default]
     Temporary,
-    /// In this directory, created when missing. At the end only the database
-    /// and the lock stay; the next server on it remembers what ran, and ends
-    /// what a killed one left running.
+    /// In this directory, created when missing. At the end the database and the
+    /// lock stay, snapshots, and the output of sandboxes; the next server on it
+    /// remembers what ran, and ends what a killed one left running.
     Kept(PathBuf),
     /// As `Kept`, but removed altogether at an orderly end.
     Removed(PathBuf),
@@ -112,6 +112,10 @@ impl StateDir {
     /// those of every other one.
     pub(crate) fn instance(&self) -> PathBuf {
         self.path.join("instance")
+    }
+
+    pub(crate) fn snapshots(&self) -> PathBuf {
+        self.path.join("snapshots")
     }
 
     pub(crate) fn sandboxes(&self) -> PathBuf {

@@ -2,7 +2,12 @@
 //! commands scripted, its clock paused. What passes here needs no thread and no
 //! wall time, and depends on nothing but the seed.
 
-use std::{io, sync::Arc, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    io,
+    sync::Arc,
+    time::Duration,
+};
 
 use bytes::Bytes;
 use futures::{
@@ -22,7 +27,10 @@ use crate::{
     Credentials, Limits, Service,
     clock::{Clock, Timestamp},
     core::{Core, Parts},
-    executor::{Chunk, Executor, Exit, Launch, Output, Outputs, Stop},
+    executor::{
+        ExecLaunch, Executor, Exit, Hash, Heads, Input, Launch, NeverRan, Output, Outputs,
+        ProcessExit, Stop, Streams, Text,
+    },
     ids::{AppId, ImageId, SandboxId},
     journal::{Journal, Recorded},
     names::Name,
@@ -40,7 +48,7 @@ impl Executor for Scripted {
     fn run(
         &self,
         launch: Launch,
-        started: oneshot::Sender<Outputs>,
+        started: oneshot::Sender<Streams>,
         mut stop: Stop,
     ) -> BoxFuture<'static, Exit> {
         let number = move |key: &str| {
@@ -60,10 +68,13 @@ impl Executor for Scripted {
                 () = stop.requested() => return Exit::never_ran(1, "stopped"),
                 () = sleep(start) => {}
             }
-            let output: Arc<dyn Output> = Arc::new(Said(Bytes::from_static(b"done\n")));
-            let _ = started.send(Outputs {
-                stdout: Arc::clone(&output),
-                stderr: output,
+            let output: Arc<dyn Output> = Arc::new(Text::new("done\n"));
+            let _ = started.send(Streams {
+                input: Arc::new(Deaf),
+                outputs: Outputs {
+                    stdout: Arc::clone(&output),
+                    stderr: output,
+                },
             });
             tokio::select! {
                 biased;
@@ -75,6 +86,31 @@ impl Executor for Scripted {
         .boxed()
     }
 
+    fn exec(
+        &self,
+        _: ExecLaunch,
+        _: oneshot::Sender<Streams>,
+        _: Stop,
+    ) -> BoxFuture<'static, Result<ProcessExit, NeverRan>> {
+        async { Err(NeverRan::SandboxEnded) }.boxed()
+    }
+
+    fn snapshot(&self, _: SandboxId) -> BoxFuture<'static, io::Result<Hash>> {
+        async { Ok(Hash::of(b"nothing")) }.boxed()
+    }
+
+    fn retain_snapshots(&self, _: BTreeSet<Hash>) -> BoxFuture<'static, ()> {
+        async {}.boxed()
+    }
+
+    fn disk_usage(&self) -> BoxFuture<'static, io::Result<u64>> {
+        async { Ok(0) }.boxed()
+    }
+
+    fn reopen(&self, _: Vec<(SandboxId, Heads)>) -> BTreeMap<SandboxId, Outputs> {
+        BTreeMap::new()
+    }
+
     fn forget(&self, _: SandboxId) -> BoxFuture<'static, ()> {
         async {}.boxed()
     }
@@ -84,21 +120,17 @@ impl Executor for Scripted {
     }
 }
 
+/// Nobody reads.
 #[derive(Debug)]
-struct Said(Bytes);
+struct Deaf;
 
-impl Output for Said {
-    fn read(&self, offset: u64) -> BoxFuture<'_, io::Result<Option<Chunk>>> {
-        let rest = self.0.get(usize::try_from(offset).unwrap()..);
-        let chunk = rest.filter(|rest| !rest.is_empty()).map(|rest| Chunk {
-            start: offset,
-            bytes: Bytes::copy_from_slice(rest),
-        });
-        async { Ok(chunk) }.boxed()
+impl Input for Deaf {
+    fn write(&self, _: Bytes) -> BoxFuture<'_, io::Result<usize>> {
+        async { Err(io::ErrorKind::BrokenPipe.into()) }.boxed()
     }
 
-    fn kept(&self) -> u64 {
-        self.0.len() as u64
+    fn close(&self) -> BoxFuture<'_, io::Result<()>> {
+        async { Ok(()) }.boxed()
     }
 }
 
@@ -348,6 +380,7 @@ async fn what_cannot_be_recorded_never_runs() {
             definition: pb::Image::default(),
             builder_version: String::new(),
             created_at: Timestamp::from_micros(2),
+            snapshot: None,
         }],
         ..Recorded::default()
     };

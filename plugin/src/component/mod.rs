@@ -9,8 +9,10 @@ mod http;
 mod orchestrator;
 mod platform;
 mod sandbox;
+mod session_error;
 mod step_operator;
 mod store;
+mod streams;
 mod submission;
 mod submitted;
 
@@ -62,13 +64,6 @@ use crate::run::store::StoreError;
 use bindings::zenml::flavor::types::{
     Error, FieldError, Refusal, ServiceError, StoreError as WitStoreError, TransportError,
 };
-
-/// What this version does not do yet.
-fn unsupported<T>(what: &str) -> Result<T, Error> {
-    Err(Error::Unsupported(format!(
-        "{what} is not available in this version"
-    )))
-}
 
 fn invalid(faults: Vec<FieldFault>) -> Error {
     let convert = |fault: FieldFault| FieldError {

@@ -14,10 +14,10 @@ use crate::config::{Class, Document};
 use crate::credentials::TokenPair;
 use crate::limits;
 use crate::modal::image::RegistryLogin;
-use crate::sandbox::component::{Component, OpenErrorOf, SessionOf, Snapshot};
+use crate::sandbox::component::{Component, OpenErrorOf, Particulars, SessionOf, Snapshot};
 use crate::sandbox::error::{CreateError, OpenError, ProcessError, Seconds, SessionError};
 use crate::sandbox::process::Process;
-use crate::sandbox::session::CommandLine;
+use crate::sandbox::session::{CommandLine, Order};
 use futures::TryStreamExt as _;
 use serde_json::{Map, Value, json};
 use uuid::Uuid;
@@ -83,7 +83,7 @@ impl Case {
         let run_settings = input.field("step").get("settings");
         Some(Ok(Self {
             component: Component {
-                id: input.text("component_id")?.parse().ok()?,
+                id: Some(input.text("component_id")?.parse().ok()?),
                 app_name: SandboxSettings::from(&config).app_name,
                 registry: registry(input)?,
             },
@@ -106,9 +106,11 @@ impl Case {
                 Err(error) => return Some(Err(error)),
             };
             let destroy_on_exit = create.get("destroy_on_exit") == Some(&Value::Bool(true));
-            let created = self
-                .component
-                .create(connect, step, settings, destroy_on_exit);
+            let particulars = Particulars {
+                destroy_on_exit,
+                ..Particulars::default()
+            };
+            let created = self.component.create(connect, step, settings, particulars);
             return Some(created.await.map_err(|error| not_open(&error)));
         }
         if let Some(restore) = start.get("restore") {
@@ -118,13 +120,15 @@ impl Case {
             };
             let component = match restore.get("sandbox_id") {
                 None => self.component.id,
-                Some(id) => id.as_str()?.parse::<Uuid>().ok()?,
+                Some(id) => Some(id.as_str()?.parse::<Uuid>().ok()?),
             };
             let snapshot = Snapshot {
                 component,
                 image: restore.get("ref")?.as_str()?.to_owned(),
             };
-            let restored = self.component.restore(connect, step, &snapshot, settings);
+            let restored =
+                self.component
+                    .restore(connect, step, &snapshot, settings, Particulars::default());
             return Some(restored.await.map_err(|error| not_open(&error)));
         }
         let id = start.get("attach")?.as_str()?;
@@ -193,7 +197,11 @@ async fn act(
     let name = action.get("do")?.as_str()?;
     let result = match name {
         "exec" => match session
-            .exec(line(action)?, directory(action), variables(action))
+            .exec(Order {
+                working_directory: directory(action),
+                environment: variables(action),
+                ..Order::new(line(action)?)
+            })
             .await
         {
             Ok(started) => {
@@ -314,13 +322,13 @@ async fn copy(session: &Session, name: &str, action: &Value) -> Option<Result<Va
     let path = |place: usize| action.get("paths")?.get(place)?.as_str();
     let (from, to) = (path(0)?, path(1)?);
     Some(done(match name {
-        "upload" => session.upload(from, to).await,
-        _ => session.download(from, to).await,
+        "upload" => session.upload(from.to_owned(), to).await.map(|_| ()),
+        _ => session.download(from, to.to_owned()).await,
     }))
 }
 
 fn taken(snapshot: Snapshot) -> Value {
-    json!({"sandbox_id": snapshot.component.to_string(), "ref": snapshot.image, "metadata": {}})
+    json!({"sandbox_id": snapshot.component.map(|id| id.to_string()), "ref": snapshot.image, "metadata": {}})
 }
 
 fn done(result: Result<(), SessionError<Fault>>) -> Result<Value, Value> {

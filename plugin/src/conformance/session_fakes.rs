@@ -11,7 +11,7 @@ use crate::sandbox::service::{
     SandboxSpec, ServiceError, Surroundings,
 };
 use bytes::Bytes;
-use futures::{Stream, stream};
+use futures::{Stream, StreamExt as _, stream};
 use serde_json::{Map, Value, json};
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
@@ -210,6 +210,24 @@ impl SandboxService for FakeService {
             )),
         }
     }
+
+    async fn find_named(
+        &self,
+        app: &str,
+        environment: Option<&str>,
+        name: &str,
+    ) -> Result<FakeSandbox, Fault> {
+        let options = keywords([
+            ("environment_name", environment.into()),
+            ("client", self.client.clone()),
+        ]);
+        self.script
+            .call("Sandbox.from_name", json!([app, name]), options)?;
+        Err(Fault::new(
+            "NotFoundError",
+            format!("Sandbox {name} not found"),
+        ))
+    }
 }
 
 /// A sandbox of a script.
@@ -251,7 +269,8 @@ impl FakeSandbox {
 impl RunningSandbox for FakeSandbox {
     type Error = Fault;
     type Command = ScriptedCommand;
-    type Local = str;
+    type Source = String;
+    type Sink = String;
 
     fn id(&self) -> &str {
         &self.id
@@ -259,6 +278,11 @@ impl RunningSandbox for FakeSandbox {
 
     async fn set_tags(&self, tags: Vec<(String, String)>) -> Result<(), Fault> {
         self.call("set_tags", json!([variables(&tags)]), Map::new())
+    }
+
+    async fn tags(&self) -> Result<Vec<(String, String)>, Fault> {
+        self.call("get_tags", json!([]), Map::new())?;
+        Ok(Vec::new())
     }
 
     async fn dashboard_url(&self) -> Result<Option<String>, Fault> {
@@ -301,11 +325,12 @@ impl RunningSandbox for FakeSandbox {
         Ok(format!("im-of-{}", self.id))
     }
 
-    async fn upload(&self, local: &str, path: &str) -> Result<(), Fault> {
-        self.call("copy_from_local", json!([local, path]), Map::new())
+    async fn upload(&self, local: String, path: &str) -> Result<u64, Fault> {
+        self.call("copy_from_local", json!([local, path]), Map::new())?;
+        Ok(0)
     }
 
-    async fn download(&self, path: &str, local: &str) -> Result<(), Fault> {
+    async fn download(&self, path: &str, local: String) -> Result<(), Fault> {
         self.call("copy_to_local", json!([path, local]), Map::new())
     }
 }
@@ -349,6 +374,18 @@ impl RunningCommand for ScriptedCommand {
 
     fn stderr(&self) -> impl Stream<Item = Result<Bytes, Fault>> {
         self.output("stderr")
+    }
+
+    async fn feed(&self, input: impl Stream<Item = Bytes> + Unpin) -> Result<(), Fault> {
+        let fed: usize = input
+            .map(|piece| piece.len())
+            .collect::<Vec<_>>()
+            .await
+            .iter()
+            .sum();
+        self.script
+            .called(json!({"call": "process.feed", "bytes": fed}));
+        Ok(())
     }
 
     async fn wait(&self) -> Result<Option<i32>, Fault> {

@@ -3,11 +3,13 @@
 use super::auth::AuthToken;
 use super::channel::{Channel, Endpoint};
 use super::error::CallError;
+use super::image::ImageError;
 use super::retry::{Attempts, Next, Policy};
 use super::rpc::{Auth, Rpc};
 use crate::config::FieldFault;
 use crate::limits::{self, Deadline};
 use crate::platform::{LogLevel, Platform, TransportFault};
+use futures::future::{self, Either};
 use http::uri::PathAndQuery;
 use percent_encoding::percent_decode_str;
 use prost::Message;
@@ -15,9 +17,11 @@ use serde::Deserialize;
 use std::cell::RefCell;
 use std::collections::BTreeSet;
 use std::future::Future;
+use std::pin::pin;
 use std::rc::Rc;
 use std::time::Duration;
-use tokio::sync::Semaphore;
+use tokio::sync::{OnceCell, Semaphore};
+use tonic::client::Grpc;
 use tonic::metadata::{AsciiMetadataKey, AsciiMetadataValue, MetadataMap};
 use tonic::{Request, Status, Streaming};
 use tonic_prost::ProstCodec;
@@ -107,6 +111,15 @@ pub struct CallOptions {
     pub throttled: Option<ThrottleListener>,
 }
 
+/// What is fetched before it is needed.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Ahead {
+    /// The short-lived token: for the newer sandbox backend.
+    pub auth_token: bool,
+    /// The version by which images are built.
+    pub builder_version: bool,
+}
+
 /// A call that failed in the end.
 #[derive(Debug)]
 pub(super) struct Failure {
@@ -168,6 +181,7 @@ struct Inner<P> {
     endpoint: Endpoint,
     options: ClientOptions,
     auth: AuthToken,
+    builder_version: OnceCell<Result<String, ImageError>>,
     places: Semaphore,
     warnings: RefCell<Warnings>,
 }
@@ -180,6 +194,7 @@ impl<P: Platform> Client<P> {
             endpoint,
             options,
             auth: AuthToken::default(),
+            builder_version: OnceCell::new(),
             places: Semaphore::new(limits::CALLS_AT_ONCE),
             warnings: RefCell::default(),
         }))
@@ -302,13 +317,8 @@ impl<P: Platform> Client<P> {
             true => self.0.places.acquire().await.ok(),
             false => None,
         };
-        let channel = Channel::new(
-            self.0.platform.clone(),
-            self.0.endpoint.clone(),
-            options.deadline,
-        );
-        let mut grpc = tonic::client::Grpc::new(channel).max_decoding_message_size(limits::ANSWER);
-        let answer = grpc
+        let answer = self
+            .grpc(&self.0.endpoint, options.deadline)
             .unary(
                 request,
                 PathAndQuery::from_static(rpc.path),
@@ -328,6 +338,45 @@ impl<P: Platform> Client<P> {
     /// that works is for the first call to say that needs it.
     pub async fn warm_up(&self) {
         let _ = Box::pin(self.0.auth.get(self)).await;
+    }
+
+    /// Where the version is kept by which the environment builds images.
+    pub(super) fn builder_version_cell(&self) -> &OnceCell<Result<String, ImageError>> {
+        &self.0.builder_version
+    }
+
+    /// Finds an app, or creates it, and fetches beside it what the creation of a
+    /// sandbox is going to need. Whether that works is for the creation to say.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Client::lookup_app`].
+    pub async fn open_app(
+        &self,
+        name: &str,
+        environment: Option<&str>,
+        ahead: Ahead,
+    ) -> Result<String, CallError> {
+        let token = async {
+            if ahead.auth_token {
+                self.warm_up().await;
+            }
+        };
+        let version = async {
+            if ahead.builder_version {
+                let _ = self.builder_version().await;
+            }
+        };
+        let lookup = pin!(self.lookup_app(name, environment));
+        let beside = pin!(future::join(token, version));
+        match future::select(lookup, beside).await {
+            Either::Left((Ok(app_id), beside)) => {
+                beside.await;
+                Ok(app_id)
+            }
+            Either::Left((Err(error), _)) => Err(error),
+            Either::Right((_, lookup)) => lookup.await,
+        }
     }
 
     /// Opens a stream of answers. Streams are not retried here: each reader
@@ -363,16 +412,21 @@ impl<P: Platform> Client<P> {
                 endpoint.clone()
             }
         };
-        let channel = Channel::new(self.0.platform.clone(), endpoint, deadline);
-        let mut grpc = tonic::client::Grpc::new(channel).max_decoding_message_size(limits::ANSWER);
-        grpc.server_streaming(
-            request,
-            PathAndQuery::from_static(rpc.path),
-            ProstCodec::<Q, A>::default(),
-        )
-        .await
-        .map(tonic::Response::into_inner)
-        .map_err(|status| self.failure(rpc.name, &status))
+        self.grpc(&endpoint, deadline)
+            .server_streaming(
+                request,
+                PathAndQuery::from_static(rpc.path),
+                ProstCodec::<Q, A>::default(),
+            )
+            .await
+            .map(tonic::Response::into_inner)
+            .map_err(|status| self.failure(rpc.name, &status))
+    }
+
+    /// The way to a server.
+    pub(super) fn grpc(&self, endpoint: &Endpoint, deadline: Deadline) -> Grpc<Channel<P>> {
+        let channel = Channel::new(self.0.platform.clone(), endpoint.clone(), deadline);
+        Grpc::new(channel).max_decoding_message_size(limits::ANSWER)
     }
 
     /// Gives up on something after a time.
@@ -471,7 +525,7 @@ impl Warnings {
 
 /// Sets a header. A value that no header can hold is left out: it can only come
 /// from a server's answer, and the server will say what it misses.
-fn insert(metadata: &mut MetadataMap, name: &'static str, value: &str) {
+pub(super) fn insert(metadata: &mut MetadataMap, name: &'static str, value: &str) {
     if let Ok(value) = AsciiMetadataValue::try_from(value) {
         metadata.insert(AsciiMetadataKey::from_static(name), value);
     }

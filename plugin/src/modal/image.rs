@@ -3,14 +3,16 @@
 use super::call::{CallOptions, Client, Target};
 use super::error::CallError;
 use super::retry::{Policy, doubled};
-use super::rpc::{ENVIRONMENT_GET_OR_CREATE, IMAGE_GET_OR_CREATE, IMAGE_JOIN_STREAMING};
+use super::rpc::{
+    ENVIRONMENT_GET_OR_CREATE, IMAGE_FROM_ID, IMAGE_GET_OR_CREATE, IMAGE_JOIN_STREAMING,
+};
 use crate::limits;
 use crate::platform::{Platform, TransportFault};
 use crate::text::first_chars;
 use modal_proto::client::{
     DeploymentNamespace, EnvironmentGetOrCreateRequest, GenericResult, GenericStatus, GpuConfig,
-    Image, ImageGetOrCreateRequest, ImageJoinStreamingRequest, ImageRegistryConfig,
-    RegistryAuthType,
+    Image, ImageFromIdRequest, ImageGetOrCreateRequest, ImageJoinStreamingRequest,
+    ImageRegistryConfig, RegistryAuthType,
 };
 use std::collections::HashMap;
 use std::rc::Rc;
@@ -47,7 +49,6 @@ impl RegistryLogin {
 pub struct Images<P> {
     client: Client<P>,
     app_id: String,
-    builder_version: OnceCell<Result<String, ImageError>>,
     login_secret: OnceCell<String>,
     by_reference: std::cell::RefCell<HashMap<String, Rc<Entry>>>,
 }
@@ -93,7 +94,6 @@ impl<P: Platform> Images<P> {
         Self {
             client,
             app_id,
-            builder_version: OnceCell::new(),
             login_secret: OnceCell::new(),
             by_reference: std::cell::RefCell::default(),
         }
@@ -146,7 +146,7 @@ impl<P: Platform> Images<P> {
             }),
             app_id: self.app_id.clone(),
             namespace: DeploymentNamespace::Workspace.into(),
-            builder_version: self.builder_version().await?,
+            builder_version: self.client.builder_version().await?,
             ..ImageGetOrCreateRequest::default()
         };
         let options = patiently();
@@ -242,9 +242,42 @@ impl<P: Platform> Images<P> {
         }
     }
 
-    async fn builder_version(&self) -> Result<String, ImageError> {
+    async fn login_secret(&self, login: &RegistryLogin) -> Result<String, CallError> {
+        let secret = self
+            .login_secret
+            .get_or_try_init(async || {
+                self.client
+                    .store_secret(&self.app_id, login.variables())
+                    .await
+            })
+            .await?;
+        Ok(secret.clone())
+    }
+}
+
+impl<P: Platform> Client<P> {
+    /// The id of an image that exists, by its id.
+    ///
+    /// # Errors
+    ///
+    /// When there is no such image, Modal says no or is not there.
+    pub async fn image_from_id(&self, image_id: &str) -> Result<String, CallError> {
+        let request = ImageFromIdRequest {
+            image_id: image_id.to_owned(),
+        };
+        let answer = self.call(&IMAGE_FROM_ID, &request, &patiently()).await?;
+        Ok(answer.image_id)
+    }
+
+    /// The version by which the environment builds images; asked once.
+    ///
+    /// # Errors
+    ///
+    /// When Modal says no or is not there, and when it is a version that this
+    /// client does not know.
+    pub(super) async fn builder_version(&self) -> Result<String, ImageError> {
         let kept = self
-            .builder_version
+            .builder_version_cell()
             .get_or_try_init(async || match self.fetch_builder_version().await {
                 Err(error) if error.is_transient() => Err(error),
                 result => Ok(result),
@@ -255,18 +288,16 @@ impl<P: Platform> Images<P> {
 
     async fn fetch_builder_version(&self) -> Result<String, ImageError> {
         let request = EnvironmentGetOrCreateRequest {
-            deployment_name: self.client.options().environment.clone(),
+            deployment_name: self.options().environment.clone(),
             ..EnvironmentGetOrCreateRequest::default()
         };
         let options = patiently();
         let answer = self
-            .client
             .call(&ENVIRONMENT_GET_OR_CREATE, &request, &options)
             .await?;
         let settings = answer.metadata.and_then(|metadata| metadata.settings);
         let theirs = settings.map(|settings| settings.image_builder_version);
         let version = self
-            .client
             .options()
             .image_builder_version
             .clone()
@@ -279,18 +310,6 @@ impl<P: Platform> Images<P> {
                 version: first_chars(&version, 64).to_owned(),
             })
         }
-    }
-
-    async fn login_secret(&self, login: &RegistryLogin) -> Result<String, CallError> {
-        let secret = self
-            .login_secret
-            .get_or_try_init(async || {
-                self.client
-                    .store_secret(&self.app_id, login.variables())
-                    .await
-            })
-            .await?;
-        Ok(secret.clone())
     }
 }
 

@@ -4,6 +4,7 @@
 pub mod app;
 pub mod auth;
 pub mod call;
+pub mod catalogue;
 pub mod channel;
 pub mod error;
 pub mod image;
@@ -11,6 +12,7 @@ pub mod output;
 pub mod recovery;
 pub mod result;
 pub mod retry;
+pub mod router;
 pub mod rpc;
 pub mod sandbox;
 pub mod secret;

@@ -63,7 +63,7 @@ async fn follow_router<P: Platform>(
     };
     let mut access = match &sandbox.router {
         Some(access) => access.clone(),
-        None => client.router_access(sandbox).await?,
+        None => client.router_access(sandbox, &task_id).await?,
     };
     let mut offset = 0;
     let mut trouble = Trouble::default();
@@ -89,8 +89,8 @@ async fn follow_router<P: Platform>(
         }
         if error.is(Code::Unauthenticated) && !trouble.refused {
             trouble.refused = true;
-            if expires_soon(client, &access) {
-                access = client.router_access(sandbox).await?;
+            if access.expires_soon(client.platform().unix_time()) {
+                access = client.router_access(sandbox, &task_id).await?;
             }
         } else {
             trouble.wait_or_give_up(client, error, lasted).await?;
@@ -130,15 +130,6 @@ async fn read_router<P: Platform>(
         }
     }
     Ok(())
-}
-
-/// A token that ends within this time is replaced when it is refused; one that
-/// lasts longer is tried once more as it is (SDK).
-const EXPIRES_SOON: Duration = Duration::from_secs(30);
-
-fn expires_soon<P: Platform>(client: &Client<P>, access: &RouterAccess) -> bool {
-    let now = client.platform().unix_time();
-    access.expires_at.is_none_or(|end| end < now + EXPIRES_SOON)
 }
 
 /// Older backend: text by entry, from the control plane.

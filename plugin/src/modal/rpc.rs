@@ -2,15 +2,26 @@
 
 use modal_proto::client::{
     AppGetOrCreateRequest, AppGetOrCreateResponse, AuthTokenGetRequest, AuthTokenGetResponse,
-    EnvironmentGetOrCreateRequest, EnvironmentGetOrCreateResponse, ImageGetOrCreateRequest,
-    ImageGetOrCreateResponse, ImageJoinStreamingRequest, ImageJoinStreamingResponse,
-    SandboxCreateRequest, SandboxCreateResponse, SandboxCreateV2Request, SandboxCreateV2Response,
+    EnvironmentGetOrCreateRequest, EnvironmentGetOrCreateResponse, ImageFromIdRequest,
+    ImageFromIdResponse, ImageGetOrCreateRequest, ImageGetOrCreateResponse,
+    ImageJoinStreamingRequest, ImageJoinStreamingResponse, SandboxCreateRequest,
+    SandboxCreateResponse, SandboxCreateV2Request, SandboxCreateV2Response,
     SandboxGetCommandRouterAccessRequest, SandboxGetCommandRouterAccessResponse,
-    SandboxGetLogsRequest, SandboxGetTaskIdRequest, SandboxGetTaskIdResponse, SandboxListRequest,
-    SandboxListResponse, SandboxTerminateRequest, SandboxTerminateResponse, SandboxWaitRequest,
-    SandboxWaitResponse, SecretGetOrCreateRequest, SecretGetOrCreateResponse, TaskLogsBatch,
+    SandboxGetFromNameRequest, SandboxGetFromNameResponse, SandboxGetLogsRequest,
+    SandboxGetTaskIdRequest, SandboxGetTaskIdResponse, SandboxListRequest, SandboxListResponse,
+    SandboxTagsGetRequest, SandboxTagsGetResponse, SandboxTagsSetRequest, SandboxTerminateRequest,
+    SandboxTerminateResponse, SandboxWaitRequest, SandboxWaitResponse, SecretGetOrCreateRequest,
+    SecretGetOrCreateResponse, TaskGetCommandRouterAccessRequest,
+    TaskGetCommandRouterAccessResponse, TaskLogsBatch,
 };
-use modal_proto::task_command_router::{SandboxStdioReadV2Request, SandboxStdioReadV2Response};
+use modal_proto::task_command_router::{
+    SandboxStdioReadV2Request, SandboxStdioReadV2Response, TaskExecPollRequest,
+    TaskExecPollResponse, TaskExecStartRequest, TaskExecStartResponse, TaskExecStdinStatusRequest,
+    TaskExecStdinStatusResponse, TaskExecStdinWriteRequest, TaskExecStdinWriteResponse,
+    TaskExecStdinWriteStreamRequest, TaskExecStdinWriteStreamResponse, TaskExecStdioReadRequest,
+    TaskExecStdioReadResponse, TaskExecWaitRequest, TaskExecWaitResponse,
+    TaskSnapshotFilesystemRequest, TaskSnapshotFilesystemResponse,
+};
 use std::marker::PhantomData;
 
 /// One operation: its path and the messages that belong to it.
@@ -64,6 +75,8 @@ rpcs! {
     IMAGE_GET_OR_CREATE: "modal.client.ModalClient" "ImageGetOrCreate", TokenPair, ImageGetOrCreateRequest => ImageGetOrCreateResponse;
     /// Follows the build of an image.
     IMAGE_JOIN_STREAMING: "modal.client.ModalClient" "ImageJoinStreaming", TokenPair, ImageJoinStreamingRequest => ImageJoinStreamingResponse;
+    /// Looks an image up by its id.
+    IMAGE_FROM_ID: "modal.client.ModalClient" "ImageFromId", TokenPair, ImageFromIdRequest => ImageFromIdResponse;
     /// Creates a sandbox with a GPU (older backend).
     SANDBOX_CREATE: "modal.client.ModalClient" "SandboxCreate", TokenPair, SandboxCreateRequest => SandboxCreateResponse;
     /// Creates a sandbox without a GPU (newer backend).
@@ -82,10 +95,40 @@ rpcs! {
     SANDBOX_TERMINATE_V2: "modal.client.ModalClient" "SandboxTerminateV2", AuthToken, SandboxTerminateRequest => SandboxTerminateResponse;
     /// Lists sandboxes of both backends.
     SANDBOX_LIST_V2: "modal.client.ModalClient" "SandboxListV2", AuthToken, SandboxListRequest => SandboxListResponse;
+    /// Finds a running sandbox by its name.
+    SANDBOX_GET_FROM_NAME: "modal.client.ModalClient" "SandboxGetFromName", TokenPair, SandboxGetFromNameRequest => SandboxGetFromNameResponse;
+    /// The same for the newer backend.
+    SANDBOX_GET_FROM_NAME_V2: "modal.client.ModalClient" "SandboxGetFromNameV2", AuthToken, SandboxGetFromNameRequest => SandboxGetFromNameResponse;
+    /// Replaces the tags of a sandbox.
+    SANDBOX_TAGS_SET: "modal.client.ModalClient" "SandboxTagsSet", TokenPair, SandboxTagsSetRequest => ();
+    /// The same for the newer backend.
+    SANDBOX_TAGS_SET_V2: "modal.client.ModalClient" "SandboxTagsSetV2", AuthToken, SandboxTagsSetRequest => ();
+    /// Tells the tags of a sandbox.
+    SANDBOX_TAGS_GET: "modal.client.ModalClient" "SandboxTagsGet", TokenPair, SandboxTagsGetRequest => SandboxTagsGetResponse;
+    /// The same for the newer backend.
+    SANDBOX_TAGS_GET_V2: "modal.client.ModalClient" "SandboxTagsGetV2", AuthToken, SandboxTagsGetRequest => SandboxTagsGetResponse;
     /// Follows the output of a sandbox of the older backend.
     SANDBOX_GET_LOGS: "modal.client.ModalClient" "SandboxGetLogs", TokenPair, SandboxGetLogsRequest => TaskLogsBatch;
     /// Tells where the command router of a sandbox is.
     SANDBOX_GET_COMMAND_ROUTER_ACCESS: "modal.client.ModalClient" "SandboxGetCommandRouterAccess", AuthToken, SandboxGetCommandRouterAccessRequest => SandboxGetCommandRouterAccessResponse;
+    /// The same for a task of the older backend.
+    TASK_GET_COMMAND_ROUTER_ACCESS: "modal.client.ModalClient" "TaskGetCommandRouterAccess", TokenPair, TaskGetCommandRouterAccessRequest => TaskGetCommandRouterAccessResponse;
     /// Follows the output of a sandbox of the newer backend.
     SANDBOX_STDIO_READ_V2: "modal.task_command_router.TaskCommandRouter" "SandboxStdioReadV2", Router, SandboxStdioReadV2Request => SandboxStdioReadV2Response;
+    /// Starts a command. The same once only under one id.
+    TASK_EXEC_START: "modal.task_command_router.TaskCommandRouter" "TaskExecStart", Router, TaskExecStartRequest => TaskExecStartResponse;
+    /// Tells whether a command has ended.
+    TASK_EXEC_POLL: "modal.task_command_router.TaskCommandRouter" "TaskExecPoll", Router, TaskExecPollRequest => TaskExecPollResponse;
+    /// Waits for the end of a command.
+    TASK_EXEC_WAIT: "modal.task_command_router.TaskCommandRouter" "TaskExecWait", Router, TaskExecWaitRequest => TaskExecWaitResponse;
+    /// Follows one output of a command.
+    TASK_EXEC_STDIO_READ: "modal.task_command_router.TaskCommandRouter" "TaskExecStdioRead", Router, TaskExecStdioReadRequest => TaskExecStdioReadResponse;
+    /// Writes a piece of a command's input.
+    TASK_EXEC_STDIN_WRITE: "modal.task_command_router.TaskCommandRouter" "TaskExecStdinWrite", Router, TaskExecStdinWriteRequest => TaskExecStdinWriteResponse;
+    /// Writes a command's input in one stream.
+    TASK_EXEC_STDIN_WRITE_STREAM: "modal.task_command_router.TaskCommandRouter" "TaskExecStdinWriteStream", Router, TaskExecStdinWriteStreamRequest => TaskExecStdinWriteStreamResponse;
+    /// Tells how much of a command's input has been taken.
+    TASK_EXEC_STDIN_STATUS: "modal.task_command_router.TaskCommandRouter" "TaskExecStdinStatus", Router, TaskExecStdinStatusRequest => TaskExecStdinStatusResponse;
+    /// Keeps the files of a task as an image. The same once only under one id.
+    TASK_SNAPSHOT_FILESYSTEM: "modal.task_command_router.TaskCommandRouter" "TaskSnapshotFilesystem", Router, TaskSnapshotFilesystemRequest => TaskSnapshotFilesystemResponse;
 }

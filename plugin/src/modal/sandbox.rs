@@ -11,7 +11,7 @@ use super::retry::Policy;
 use super::rpc::{
     SANDBOX_CREATE, SANDBOX_CREATE_V2, SANDBOX_GET_COMMAND_ROUTER_ACCESS, SANDBOX_GET_TASK_ID,
     SANDBOX_GET_TASK_ID_V2, SANDBOX_LIST_V2, SANDBOX_TERMINATE, SANDBOX_TERMINATE_V2, SANDBOX_WAIT,
-    SANDBOX_WAIT_V2,
+    SANDBOX_WAIT_V2, TASK_GET_COMMAND_ROUTER_ACCESS,
 };
 use crate::environment::SplitEnvironment;
 use crate::limits::{self, Deadline};
@@ -26,7 +26,7 @@ use modal_proto::client::{
     NetworkAccess, PortSpecs, Resources, Sandbox, SandboxCreateRequest, SandboxCreateV2Request,
     SandboxGetCommandRouterAccessRequest, SandboxGetTaskIdRequest, SandboxInfo, SandboxListRequest,
     SandboxTag, SandboxTerminateRequest, SandboxWaitRequest, SchedulerPlacement, SecretSource,
-    StringMap,
+    StringMap, TaskGetCommandRouterAccessRequest,
 };
 use std::time::Duration;
 
@@ -131,6 +131,13 @@ impl RouterAccess {
             jwt,
             expires_at,
         })
+    }
+
+    /// Whether the token has so little time left that it is replaced when it is
+    /// refused. One that lasts longer is tried once more as it is (SDK).
+    pub fn expires_soon(&self, now: Duration) -> bool {
+        self.expires_at
+            .is_none_or(|end| end < now + limits::ROUTER_TOKEN_SOON)
     }
 }
 
@@ -287,11 +294,24 @@ impl<P: Platform> Client<P> {
             include_finished: true,
             tags: tags(tagged),
         };
+        self.list_page(&request, Policy::ONCE).await
+    }
+
+    /// One page of sandboxes.
+    ///
+    /// # Errors
+    ///
+    /// When Modal says no or is not there.
+    pub(super) async fn list_page(
+        &self,
+        request: &SandboxListRequest,
+        policy: Policy,
+    ) -> Result<Vec<Listed>, CallError> {
         let options = CallOptions {
-            policy: Policy::ONCE,
+            policy,
             ..CallOptions::default()
         };
-        let answer = self.call(&SANDBOX_LIST_V2, &request, &options).await?;
+        let answer = self.call(&SANDBOX_LIST_V2, request, &options).await?;
         Ok(answer.sandboxes.into_iter().map(Listed::from).collect())
     }
 
@@ -370,23 +390,41 @@ impl<P: Platform> Client<P> {
         })
     }
 
-    /// Asks for the way to the command router of a sandbox.
+    /// Asks for the way to the command router of a sandbox, in which this task
+    /// runs.
     ///
     /// # Errors
     ///
     /// When Modal says no, is not there, or names no usable address.
-    pub async fn router_access(&self, sandbox: &SandboxHandle) -> Result<RouterAccess, CallError> {
-        let request = SandboxGetCommandRouterAccessRequest {
-            target: Some(Target::SandboxId(sandbox.id.clone())),
-        };
+    pub async fn router_access(
+        &self,
+        sandbox: &SandboxHandle,
+        task_id: &str,
+    ) -> Result<RouterAccess, CallError> {
         let options = CallOptions {
             sandbox_token: sandbox.token.clone(),
             ..CallOptions::default()
         };
-        let rpc = &SANDBOX_GET_COMMAND_ROUTER_ACCESS;
-        let answer = self.call(rpc, &request, &options).await?;
-        RouterAccess::new(&answer.url, answer.jwt).ok_or(CallError::Transport {
-            operation: rpc.name,
+        let (operation, url, jwt) = match sandbox.backend() {
+            Backend::V1 => {
+                let request = TaskGetCommandRouterAccessRequest {
+                    task_id: task_id.to_owned(),
+                };
+                let rpc = &TASK_GET_COMMAND_ROUTER_ACCESS;
+                let answer = self.call(rpc, &request, &options).await?;
+                (rpc.name, answer.url, answer.jwt)
+            }
+            Backend::V2 => {
+                let request = SandboxGetCommandRouterAccessRequest {
+                    target: Some(Target::SandboxId(sandbox.id.clone())),
+                };
+                let rpc = &SANDBOX_GET_COMMAND_ROUTER_ACCESS;
+                let answer = self.call(rpc, &request, &options).await?;
+                (rpc.name, answer.url, answer.jwt)
+            }
+        };
+        RouterAccess::new(&url, jwt).ok_or(CallError::Transport {
+            operation,
             fault: TransportFault::Broken {
                 reason: "the answer names no server".into(),
             },
@@ -403,6 +441,10 @@ pub struct Listed {
     pub created_at: f64,
     /// How it ended, if it has.
     pub ending: Option<Ending>,
+    /// Its name, if it has one.
+    pub name: Option<String>,
+    /// Its tags.
+    pub tags: Vec<(String, String)>,
 }
 
 impl From<SandboxInfo> for Listed {
@@ -412,6 +454,8 @@ impl From<SandboxInfo> for Listed {
             id: info.id,
             created_at: info.created_at,
             ending: result.as_ref().and_then(Ending::from_result),
+            name: non_empty(info.name),
+            tags: named(info.tags),
         }
     }
 }
@@ -458,6 +502,12 @@ pub(super) fn tags(tags: &[(String, String)]) -> Vec<SandboxTag> {
         tag_value: value.clone(),
     };
     tags.iter().map(tag).collect()
+}
+
+/// Tags as pairs.
+pub(super) fn named(tags: Vec<SandboxTag>) -> Vec<(String, String)> {
+    let pair = |tag: SandboxTag| (tag.tag_name, tag.tag_value);
+    tags.into_iter().map(pair).collect()
 }
 
 fn non_empty(text: String) -> Option<String> {

@@ -1,7 +1,7 @@
 //! The stack component: how sessions come to be.
 
 use super::error::{CreateError, OpenError, ResourceFaults};
-use super::service::{RunningSandbox as _, SandboxService, SandboxSpec, Surroundings};
+use super::service::{RunningSandbox, SandboxService, SandboxSpec, Surroundings};
 use super::session::Session;
 use crate::config::FieldFault;
 use crate::config::sandbox::SandboxSettings;
@@ -17,8 +17,8 @@ use uuid::Uuid;
 /// A component of the sandbox flavor.
 #[derive(Debug, Clone)]
 pub struct Component {
-    /// ZenML's id of it.
-    pub id: Uuid,
+    /// ZenML's id of it. Absent outside of a stack.
+    pub id: Option<Uuid>,
     /// The Modal app of its sandboxes.
     pub app_name: String,
     /// The registry of the stack, and who it knows us as.
@@ -28,10 +28,21 @@ pub struct Component {
 /// The files of a sandbox, kept as an image.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Snapshot {
-    /// The component whose sandbox it was taken of.
-    pub component: Uuid,
+    /// The component whose sandbox it was taken of. Absent outside of a stack.
+    pub component: Option<Uuid>,
     /// Modal's id of the image.
     pub image: String,
+}
+
+/// What is particular about a new session.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Particulars {
+    /// Unique among the running sandboxes of the app.
+    pub name: Option<String>,
+    /// Besides the tags that every sandbox gets, which win.
+    pub tags: Vec<(String, String)>,
+    /// Whether leaving the session ends the sandbox.
+    pub destroy_on_exit: bool,
 }
 
 /// A session of a service.
@@ -53,7 +64,7 @@ impl Component {
         connect: impl FnOnce() -> Result<S, S::Error>,
         surroundings: U,
         settings: SandboxSettings,
-        destroy_on_exit: bool,
+        particulars: Particulars,
     ) -> Result<SessionOf<S, U>, OpenErrorOf<S>> {
         let service = connect().map_err(OpenError::Service)?;
         let image = service
@@ -61,9 +72,10 @@ impl Component {
             .await
             .map_err(OpenError::Service)?;
         let sandbox = self
-            .boot(&service, &surroundings, image, settings)
+            .boot(&service, &surroundings, image, settings, &particulars)
             .await
             .map_err(OpenError::Create)?;
+        let destroy_on_exit = particulars.destroy_on_exit;
         Ok(Session::open(sandbox, self.id, surroundings, destroy_on_exit).await)
     }
 
@@ -80,6 +92,32 @@ impl Component {
     ) -> Result<SessionOf<S, U>, OpenErrorOf<S>> {
         let service = connect().map_err(OpenError::Service)?;
         let found = service.find(sandbox_id).await;
+        self.open_found(found, surroundings, sandbox_id).await
+    }
+
+    /// Opens a session with the sandbox of the app that runs under a name.
+    ///
+    /// # Errors
+    ///
+    /// When there is none, or it has ended meanwhile.
+    pub async fn attach_named<S: SandboxService, U: Surroundings>(
+        &self,
+        connect: impl FnOnce() -> Result<S, S::Error>,
+        surroundings: U,
+        environment: Option<&str>,
+        name: &str,
+    ) -> Result<SessionOf<S, U>, OpenErrorOf<S>> {
+        let service = connect().map_err(OpenError::Service)?;
+        let found = service.find_named(&self.app_name, environment, name).await;
+        self.open_found(found, surroundings, name).await
+    }
+
+    async fn open_found<B: RunningSandbox, U: Surroundings>(
+        &self,
+        found: Result<B, B::Error>,
+        surroundings: U,
+        sandbox_id: &str,
+    ) -> Result<Session<B, U>, OpenError<B::Error>> {
         let sandbox = found.map_err(|cause| OpenError::Attach {
             id: sandbox_id.to_owned(),
             cause,
@@ -106,18 +144,22 @@ impl Component {
         surroundings: U,
         snapshot: &Snapshot,
         settings: SandboxSettings,
+        particulars: Particulars,
     ) -> Result<SessionOf<S, U>, OpenErrorOf<S>> {
-        if snapshot.component != self.id {
+        if let (Some(snapshot), Some(component)) = (snapshot.component, self.id)
+            && snapshot != component
+        {
             return Err(OpenError::OtherComponent {
-                snapshot: snapshot.component,
-                component: self.id,
+                snapshot,
+                component,
             });
         }
         let service = connect().map_err(OpenError::Service)?;
         let booted = async {
             let image = service.snapshot_image(&snapshot.image).await;
             let image = image.map_err(CreateError::Service)?;
-            self.boot(&service, &surroundings, image, settings).await
+            self.boot(&service, &surroundings, image, settings, &particulars)
+                .await
         };
         let sandbox = booted.await.map_err(|cause| OpenError::Restore {
             image: snapshot.image.clone(),
@@ -141,10 +183,17 @@ impl Component {
         surroundings: &U,
         image: S::Image,
         settings: SandboxSettings,
+        particulars: &Particulars,
     ) -> Result<S::Sandbox, CreateError<S::Error>> {
-        let spec = self.spec(service, surroundings, image, settings).await?;
+        let mut spec = self.spec(service, surroundings, image, settings).await?;
+        spec.name.clone_from(&particulars.name);
         let sandbox = service.create(spec).await.map_err(CreateError::Service)?;
-        let tags = self.tags(sandbox.id(), surroundings);
+        let mut tags = self.tags(sandbox.id(), surroundings);
+        for (name, value) in &particulars.tags {
+            if tags.iter().all(|(known, _)| known != name) {
+                tags.push((name.clone(), value.clone()));
+            }
+        }
         let Err(untagged) = sandbox.set_tags(tags).await else {
             return Ok(sandbox);
         };
@@ -195,14 +244,15 @@ impl Component {
             timeout: settings.timeout,
             environment: variables.plain,
             secrets,
+            name: None,
         })
     }
 
     fn tags<U: Surroundings>(&self, sandbox_id: &str, surroundings: &U) -> Vec<(String, String)> {
-        let mut tags = vec![
-            ("zenml-sandbox-id", sandbox_id.to_owned()),
-            ("zenml-sandbox-component-id", self.id.to_string()),
-        ];
+        let mut tags = vec![("zenml-sandbox-id", sandbox_id.to_owned())];
+        if let Some(id) = self.id {
+            tags.push(("zenml-sandbox-component-id", id.to_string()));
+        }
         if let Some(step) = surroundings.step() {
             tags.push(("run_id", step.run.to_string()));
             tags.push(("step_run_id", step.step_run.to_string()));

@@ -5,6 +5,7 @@ pub mod component;
 pub mod error;
 pub mod lines;
 mod log;
+pub mod modal;
 pub mod process;
 pub mod service;
 pub mod session;

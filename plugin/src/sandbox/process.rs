@@ -5,6 +5,9 @@ use super::lines::lines;
 use super::log::SessionLog;
 use super::service::{Level, RunningCommand, Surroundings};
 use crate::limits;
+use crate::modal::output::OutputStream;
+use bytes::Bytes;
+use futures::future::Either;
 use futures::{Stream, StreamExt as _, future, pin_mut};
 use std::cell::Cell;
 use std::rc::Rc;
@@ -66,6 +69,27 @@ impl<C: RunningCommand, U: Surroundings> Process<C, U> {
     /// read.
     pub fn stderr(&self) -> impl Stream<Item = Result<String, C::Error>> {
         self.logged(lines(self.command.stderr()), Level::Error)
+    }
+
+    /// The bytes of one output, as they come.
+    pub fn bytes(&self, output: OutputStream) -> impl Stream<Item = Result<Bytes, C::Error>> {
+        match output {
+            OutputStream::Stdout => Either::Left(self.command.stdout()),
+            OutputStream::Stderr => Either::Right(self.command.stderr()),
+        }
+    }
+
+    /// Writes what the command reads from its standard input, and closes that.
+    ///
+    /// # Errors
+    ///
+    /// When the service fails.
+    pub async fn feed(
+        &self,
+        input: impl Stream<Item = Bytes> + Unpin,
+    ) -> Result<(), ProcessError<C::Error>> {
+        let fed = self.command.feed(input).await;
+        fed.map_err(ProcessError::Service)
     }
 
     fn logged(

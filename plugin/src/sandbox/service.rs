@@ -1,6 +1,7 @@
 //! What sessions need of the world around them.
 
 use crate::modal::image::RegistryLogin;
+use crate::modal::router::Terminal;
 use crate::resources::gpu::Gpu;
 use bytes::Bytes;
 use futures::Stream;
@@ -60,6 +61,14 @@ pub trait SandboxService {
 
     /// The sandbox with this id, whether it lives or not.
     fn find(&self, id: &str) -> impl Future<Output = Result<Self::Sandbox, Self::Error>>;
+
+    /// The sandbox of an app that runs under this name.
+    fn find_named(
+        &self,
+        app: &str,
+        environment: Option<&str>,
+        name: &str,
+    ) -> impl Future<Output = Result<Self::Sandbox, Self::Error>>;
 }
 
 /// What a sandbox is to be.
@@ -84,6 +93,8 @@ pub struct SandboxSpec<S: SandboxService + ?Sized> {
     pub environment: Vec<(String, String)>,
     /// Variables that nobody is to see.
     pub secrets: Vec<S::Secret>,
+    /// Unique among the running sandboxes of the app.
+    pub name: Option<String>,
 }
 
 /// One sandbox.
@@ -92,8 +103,10 @@ pub trait RunningSandbox {
     type Error: ServiceError;
     /// A command in it.
     type Command: RunningCommand<Error = Self::Error>;
-    /// Where a file on the caller's side is read from or written to.
-    type Local: ?Sized;
+    /// Where the contents of a file on the caller's side come from.
+    type Source;
+    /// Where the contents of a file go to on the caller's side.
+    type Sink;
 
     /// The service's id of it.
     fn id(&self) -> &str;
@@ -103,6 +116,9 @@ pub trait RunningSandbox {
         &self,
         tags: Vec<(String, String)>,
     ) -> impl Future<Output = Result<(), Self::Error>>;
+
+    /// Its tags.
+    fn tags(&self) -> impl Future<Output = Result<Vec<(String, String)>, Self::Error>>;
 
     /// A page about it for people.
     fn dashboard_url(&self) -> impl Future<Output = Result<Option<String>, Self::Error>>;
@@ -119,18 +135,18 @@ pub trait RunningSandbox {
     /// Keeps its files as an image, and gives the image's id.
     fn snapshot(&self) -> impl Future<Output = Result<String, Self::Error>>;
 
-    /// Copies a file into it.
+    /// Copies a file into it, and gives the number of its bytes.
     fn upload(
         &self,
-        local: &Self::Local,
+        source: Self::Source,
         path: &str,
-    ) -> impl Future<Output = Result<(), Self::Error>>;
+    ) -> impl Future<Output = Result<u64, Self::Error>>;
 
     /// Copies a file out of it.
     fn download(
         &self,
         path: &str,
-        local: &Self::Local,
+        sink: Self::Sink,
     ) -> impl Future<Output = Result<(), Self::Error>>;
 }
 
@@ -143,6 +159,10 @@ pub struct Command {
     pub working_directory: Option<String>,
     /// On top of the sandbox's own variables.
     pub environment: Vec<(String, String)>,
+    /// Seconds after which the service ends it.
+    pub timeout: Option<u32>,
+    /// A terminal to run in.
+    pub terminal: Option<Terminal>,
 }
 
 /// A command in a sandbox.
@@ -155,6 +175,13 @@ pub trait RunningCommand {
 
     /// What it writes to its standard error, from the beginning.
     fn stderr(&self) -> impl Stream<Item = Result<Bytes, Self::Error>>;
+
+    /// Writes what it reads from its standard input, and closes that. What it does
+    /// not want is dropped.
+    fn feed(
+        &self,
+        input: impl Stream<Item = Bytes> + Unpin,
+    ) -> impl Future<Output = Result<(), Self::Error>>;
 
     /// Waits for its end. The service may not know the exit code of a command
     /// that has ended.

@@ -6,6 +6,7 @@ use super::log::SessionLog;
 use super::process::Process;
 use super::service::{Command, PublishError, RunningSandbox, Surroundings};
 use super::words;
+use crate::modal::router::Terminal;
 use serde_json::{Map, Value};
 use std::cell::Cell;
 use std::rc::Rc;
@@ -19,12 +20,40 @@ use uuid::Uuid;
 #[derive(Debug)]
 pub struct Session<B: RunningSandbox, U: Surroundings> {
     sandbox: B,
-    component: Uuid,
+    component: Option<Uuid>,
     surroundings: Rc<U>,
     log: Rc<SessionLog<U>>,
     destroy_on_exit: bool,
     is_closed: Cell<bool>,
     metadata: Map<String, Value>,
+}
+
+/// A command that is to be started.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Order {
+    /// What is to run.
+    pub command: CommandLine,
+    /// Absent: the sandbox's own. An empty text is handed on.
+    pub working_directory: Option<String>,
+    /// On top of the sandbox's own variables.
+    pub environment: Vec<(String, String)>,
+    /// Seconds after which the service ends it.
+    pub timeout: Option<u32>,
+    /// A terminal to run in.
+    pub terminal: Option<Terminal>,
+}
+
+impl Order {
+    /// A command without any of the rest.
+    pub fn new(command: CommandLine) -> Self {
+        Self {
+            command,
+            working_directory: None,
+            environment: Vec::new(),
+            timeout: None,
+            terminal: None,
+        }
+    }
 }
 
 /// A command line.
@@ -41,7 +70,7 @@ impl<B: RunningSandbox, U: Surroundings> Session<B, U> {
     /// takes it is no reason to fail.
     pub(super) async fn open(
         sandbox: B,
-        component: Uuid,
+        component: Option<Uuid>,
         surroundings: U,
         destroy_on_exit: bool,
     ) -> Self {
@@ -89,12 +118,10 @@ impl<B: RunningSandbox, U: Surroundings> Session<B, U> {
     /// not start it.
     pub async fn exec(
         &self,
-        command: CommandLine,
-        working_directory: Option<String>,
-        environment: Vec<(String, String)>,
+        order: Order,
     ) -> Result<Process<B::Command, U>, SessionError<B::Error>> {
         self.check_open()?;
-        let arguments = match command {
+        let arguments = match order.command {
             CommandLine::Words(words) => words,
             CommandLine::Text(text) => words::split(&text)?,
         };
@@ -102,8 +129,10 @@ impl<B: RunningSandbox, U: Surroundings> Session<B, U> {
         let started_at = self.surroundings.now();
         let started = self.sandbox.exec(Command {
             arguments,
-            working_directory,
-            environment,
+            working_directory: order.working_directory,
+            environment: order.environment,
+            timeout: order.timeout,
+            terminal: order.terminal,
         });
         match started.await {
             Ok(command) => Ok(Process::new(
@@ -123,14 +152,18 @@ impl<B: RunningSandbox, U: Surroundings> Session<B, U> {
         refused.err().unwrap_or(SessionError::NoBackground)
     }
 
-    /// Copies a file into the sandbox.
+    /// Copies a file into the sandbox, and gives the number of its bytes.
     ///
     /// # Errors
     ///
     /// When the handle is closed or the service fails.
-    pub async fn upload(&self, local: &B::Local, path: &str) -> Result<(), SessionError<B::Error>> {
+    pub async fn upload(
+        &self,
+        source: B::Source,
+        path: &str,
+    ) -> Result<u64, SessionError<B::Error>> {
         self.check_open()?;
-        let copied = self.sandbox.upload(local, path).await;
+        let copied = self.sandbox.upload(source, path).await;
         copied.map_err(SessionError::Service)
     }
 
@@ -139,14 +172,34 @@ impl<B: RunningSandbox, U: Surroundings> Session<B, U> {
     /// # Errors
     ///
     /// When the handle is closed or the service fails.
-    pub async fn download(
+    pub async fn download(&self, path: &str, sink: B::Sink) -> Result<(), SessionError<B::Error>> {
+        self.check_open()?;
+        let copied = self.sandbox.download(path, sink).await;
+        copied.map_err(SessionError::Service)
+    }
+
+    /// Replaces the tags of the sandbox.
+    ///
+    /// # Errors
+    ///
+    /// When the handle is closed or the service fails.
+    pub async fn set_tags(
         &self,
-        path: &str,
-        local: &B::Local,
+        tags: Vec<(String, String)>,
     ) -> Result<(), SessionError<B::Error>> {
         self.check_open()?;
-        let copied = self.sandbox.download(path, local).await;
-        copied.map_err(SessionError::Service)
+        let set = self.sandbox.set_tags(tags).await;
+        set.map_err(SessionError::Service)
+    }
+
+    /// The tags of the sandbox.
+    ///
+    /// # Errors
+    ///
+    /// When the handle is closed or the service fails.
+    pub async fn tags(&self) -> Result<Vec<(String, String)>, SessionError<B::Error>> {
+        self.check_open()?;
+        self.sandbox.tags().await.map_err(SessionError::Service)
     }
 
     /// Keeps the sandbox's files, not what runs in it.

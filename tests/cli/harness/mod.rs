@@ -30,7 +30,7 @@ use std::{
 
 use tempfile::TempDir;
 
-use self::terminal::Files;
+use self::{running::Input, terminal::Files};
 
 /// How long anything may take that is waited for. Nothing here takes a tenth of
 /// it on an idle machine.
@@ -148,6 +148,7 @@ impl Home {
             line: words.fold("flavor".to_owned(), |line, word| line + " " + &word),
             command,
             files: Files::default(),
+            input: Input::None,
         }
     }
 
@@ -213,6 +214,7 @@ pub(crate) struct Flavor<'h> {
     line: String,
     command: Command,
     files: Files,
+    input: Input,
 }
 
 impl Flavor<'_> {
@@ -232,6 +234,18 @@ impl Flavor<'_> {
             .env("MODAL_TOKEN_SECRET", server::TOKEN.1)
     }
 
+    /// With this on its standard input, and nothing after it.
+    pub(crate) fn with_input(mut self, input: impl Into<Vec<u8>>) -> Self {
+        self.input = Input::Whole(input.into());
+        self
+    }
+
+    /// With a standard input that does not end.
+    pub(crate) fn with_endless_input(mut self) -> Self {
+        self.input = Input::Endless;
+        self
+    }
+
     /// Runs it to its end.
     pub(crate) fn run(self) -> Outcome {
         self.start().finish()
@@ -239,7 +253,8 @@ impl Flavor<'_> {
 
     /// Starts it, with pipes for its outputs.
     pub(crate) fn start(self) -> Running {
-        Running::start(self.command, self.line, self.home.root().to_owned())
+        let root = self.home.root().to_owned();
+        Running::start(self.command, self.line, root, self.input)
     }
 
     /// Starts it on a terminal.

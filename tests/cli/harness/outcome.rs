@@ -5,10 +5,11 @@ use std::{fmt, path::PathBuf, process::ExitStatus, time::Duration};
 use serde_json::Value;
 
 /// What differs from run to run, and what stands for it in snapshots.
-pub(crate) const FILTERS: [(&str, &str); 11] = [
+pub(crate) const FILTERS: [(&str, &str); 12] = [
     (r"\b[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}\b", "[RUN]"),
     (r"\bsb-[0-9A-Za-z]{22,26}\b", "[SANDBOX]"),
     (r"\b(ak|as)-[0-9A-Za-z]{22}\b", "$1-[TOKEN]"),
+    (r"\bmodal-local-[0-9A-Za-z]{6}\b", "modal-local-[STATE]"),
     (r"\bsha256:[0-9a-f]{64}\b", "sha256:[DIGEST]"),
     (r"\b(127\.0\.0\.\d):[0-9]{2,5}\b", "$1:[PORT]"),
     (r"\b\d{4}-\d\d-\d\d \d\d:\d\d:\d\d\b", "[WHEN]"),

@@ -1,9 +1,9 @@
 //! A command that runs.
 
 use std::{
-    io::Read,
+    io::{Read, Write as _},
     path::PathBuf,
-    process::{Child, Command, ExitStatus, Stdio},
+    process::{Child, ChildStdin, Command, ExitStatus, Stdio},
     sync::{Arc, Condvar, Mutex},
     thread::{self, JoinHandle},
     time::Instant,
@@ -20,6 +20,13 @@ pub(crate) enum Stream {
     Stderr,
 }
 
+/// What a command finds on its standard input.
+pub(super) enum Input {
+    None,
+    Whole(Vec<u8>),
+    Endless,
+}
+
 /// A command that runs, its outputs read as they come. Killed when dropped.
 pub(crate) struct Running {
     line: String,
@@ -28,22 +35,34 @@ pub(crate) struct Running {
     started: Instant,
     stdout: Capture,
     stderr: Capture,
+    /// Kept open.
+    _input: Option<ChildStdin>,
 }
 
 impl Running {
-    pub(super) fn start(mut command: Command, line: String, root: PathBuf) -> Self {
+    pub(super) fn start(mut command: Command, line: String, root: PathBuf, input: Input) -> Self {
         command
-            .stdin(Stdio::null())
+            .stdin(match input {
+                Input::None => Stdio::null(),
+                Input::Whole(_) | Input::Endless => Stdio::piped(),
+            })
             .stdout(Stdio::piped())
             .stderr(Stdio::piped());
         let started = Instant::now();
         let mut child = command.spawn().unwrap();
+        let mut kept = child.stdin.take();
+        if let Input::Whole(bytes) = input {
+            let mut stdin = kept.take().unwrap();
+            // The command need not read all of it.
+            thread::spawn(move || stdin.write_all(&bytes));
+        }
         Self {
             line,
             root,
             started,
             stdout: Capture::start(child.stdout.take().unwrap()),
             stderr: Capture::start(child.stderr.take().unwrap()),
+            _input: kept,
             child,
         }
     }

@@ -2,7 +2,7 @@
 
 use std::{
     fs::File,
-    io::Read,
+    io::{Read, Write as _},
     num::NonZero,
     path::PathBuf,
     process::{Child, Command, Stdio},
@@ -12,7 +12,7 @@ use rustix::{
     event::{PollFd, PollFlags, Timespec, poll},
     process::{Pid, Signal, kill_process},
     pty::{OpenptFlags, grantpt, ioctl_tiocgptpeer, openpt, unlockpt},
-    termios::{Winsize, tcsetwinsize},
+    termios::{LocalModes, Termios, Winsize, tcgetattr, tcsetwinsize},
 };
 
 use super::BOUND;
@@ -27,6 +27,7 @@ pub(crate) struct Terminal {
     screen: vt100::Parser,
     written: Vec<u8>,
     root: PathBuf,
+    before: Termios,
 }
 
 /// Outputs that do not go to the terminal.
@@ -38,6 +39,8 @@ pub(super) struct Files {
 
 /// A command that ended on a terminal.
 pub(crate) struct Shown {
+    /// Whether keys do what they did before.
+    pub(crate) is_as_before: bool,
     pub(crate) code: Option<i32>,
     /// The lines on the terminal, and those that have scrolled away.
     pub(crate) text: String,
@@ -63,6 +66,7 @@ impl Terminal {
             ws_ypixel: 0,
         };
         tcsetwinsize(&master, size).unwrap();
+        let before = tcgetattr(&master).unwrap();
         let stream = || Stdio::from(ioctl_tiocgptpeer(&master, flags).unwrap());
         command
             .stdin(stream())
@@ -77,7 +81,20 @@ impl Terminal {
             screen: vt100::Parser::new(SIZE.0, SIZE.1, 1000),
             written: Vec::new(),
             root,
+            before,
         }
+    }
+
+    /// Presses keys.
+    pub(crate) fn press(&mut self, keys: &str) {
+        self.master.write_all(keys.as_bytes()).unwrap();
+    }
+
+    /// Whether keys are handed on as they are.
+    pub(crate) fn is_raw(&self) -> bool {
+        let now = tcgetattr(&self.master).unwrap();
+        !now.local_modes
+            .intersects(LocalModes::ICANON | LocalModes::ECHO | LocalModes::ISIG)
     }
 
     /// Waits until the terminal shows what is wanted.
@@ -106,7 +123,11 @@ impl Terminal {
         let code = self.child.0.wait().unwrap().code();
         let text = self.scrolled_away() + &self.screen.screen().contents();
         let screen = self.screen.screen();
+        let now = tcgetattr(&self.master).unwrap();
         Shown {
+            is_as_before: now.local_modes == self.before.local_modes
+                && now.input_modes == self.before.input_modes
+                && now.output_modes == self.before.output_modes,
             code,
             text: text.replace(self.root.to_str().unwrap(), "[ROOT]"),
             cursor: !screen.hide_cursor(),

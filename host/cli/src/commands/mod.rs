@@ -7,20 +7,37 @@ pub(crate) mod logs;
 pub(crate) mod modal_local;
 pub(crate) mod run;
 pub(crate) mod runs;
+pub(crate) mod sandbox;
 pub(crate) mod schema;
 pub(crate) mod status;
+pub(crate) mod step;
 pub(crate) mod stop;
 pub(crate) mod validate;
 
 use crate::exit::Failure;
 use flavor_host::state::StateDir;
 use flavor_host::store::RunRecord;
+use pipeline_file::RunId;
 
 /// A run that must be there.
 async fn known_run(state: &StateDir, id: &str) -> Result<RunRecord, Failure> {
     state.store().run(id).await?.ok_or_else(|| {
         Failure::bad_input(format!("there is no run `{id}`: see `flavor runs list`"))
     })
+}
+
+/// The id that is asked for, or a new one.
+fn run_id(asked: Option<&str>) -> Result<RunId, Failure> {
+    match asked {
+        Some(text) => text.parse().map_err(|error| {
+            Failure::bad_input(format!(
+                "--run-id {text:?}: {error}; write 1 to {} of A-Z, a-z, 0-9, `.`, `_` and `-`, \
+                 not beginning with `.` or `-`",
+                RunId::MAX
+            ))
+        }),
+        None => Ok(RunId::from_bits(uuid::Uuid::now_v7().as_u128())),
+    }
 }
 
 /// A time for people, in the local time zone.

@@ -4,7 +4,7 @@ use crate::args::ModalLocalArgs;
 use crate::exit::{Exit, Failure};
 use crate::signals::Interrupts;
 use crate::terminal;
-use modal_local::{Credentials, Options, Server, State};
+use modal_local::{Credentials, Limits, Options, Server, State};
 
 pub(crate) async fn serve(args: ModalLocalArgs) -> Result<Exit, Failure> {
     let mut interrupts = Interrupts::listen()?;
@@ -14,7 +14,8 @@ pub(crate) async fn serve(args: ModalLocalArgs) -> Result<Exit, Failure> {
         listen: args.listen,
         allow_remote: args.allow_remote,
         credentials,
-        state: args.state.map_or(State::Temporary, State::Kept),
+        state: args.state.clone().map_or(State::Temporary, State::Kept),
+        limits: limits(&args),
         ..Options::default()
     };
     let server = Server::start(options).await.map_err(failure)?;
@@ -33,6 +34,17 @@ pub(crate) async fn serve(args: ModalLocalArgs) -> Result<Exit, Failure> {
     }
     server.shutdown().await;
     Ok(Exit::Done)
+}
+
+fn limits(args: &ModalLocalArgs) -> Limits {
+    let mut limits = Limits::default();
+    if let Some(sandboxes) = args.max_sandboxes {
+        limits.running_sandboxes = usize::try_from(sandboxes).unwrap_or(usize::MAX);
+    }
+    if let Some(mebibytes) = args.max_disk {
+        limits.disk = u64::from(mebibytes) * 1024 * 1024;
+    }
+    limits
 }
 
 /// The pair that clients must present, when the environment names one.

@@ -1,17 +1,18 @@
 //! `flavor run`
 
+use super::run_id;
 use crate::args::RunArgs;
 use crate::exit::{Exit, Failure};
 use crate::local::{self, Local, LocalFiles};
 use crate::render::{self, Renderer, RunFacts};
 use crate::signals::Interrupts;
 use crate::target::{self, On};
-use crate::{convert, paths, plugin, registry, terminal};
+use crate::{convert, paths, plugin, registry, remote, terminal};
 use flavor_host::contract::{self, Event, RegistryCredentials, RunStatus, StopMode};
 use flavor_host::outputs::OutputWriter;
 use flavor_host::state::{RunDir, StateDir};
 use flavor_host::store::RunStore as _;
-use flavor_host::{Error, Plugin, Run, RunRequest, StartError, Target};
+use flavor_host::{Error, Plugin, Run, RunRequest, Target};
 use pipeline_file::{PipelineFile, RunId};
 use std::sync::Arc;
 use std::time::Duration;
@@ -136,7 +137,7 @@ impl Session<'_> {
             }
         };
         let run = started.map_err(|error| {
-            let failure = not_started(error, &url);
+            let failure = remote::failure(error, &url);
             renderer.failed(&failure);
             failure
         })?;
@@ -233,34 +234,6 @@ impl Session<'_> {
     fn step_names(&self) -> Vec<String> {
         let steps = self.file.steps.iter();
         steps.map(|step| step.name.as_str().to_owned()).collect()
-    }
-}
-
-/// Says which server it is that cannot be reached.
-fn not_started(error: StartError, url: &str) -> Failure {
-    match &error {
-        StartError::Run(Error::Plugin(contract::Error::Unreachable(fault))) => Failure::new(
-            Exit::Service,
-            format!(
-                "{url} cannot be reached: {}; see whether it is up, and whether this machine has a \
-                 way there",
-                fault.reason
-            ),
-        ),
-        _ => error.into(),
-    }
-}
-
-fn run_id(asked: Option<&str>) -> Result<RunId, Failure> {
-    match asked {
-        Some(text) => text.parse().map_err(|error| {
-            Failure::bad_input(format!(
-                "--run-id {text:?}: {error}; write 1 to {} of A-Z, a-z, 0-9, `.`, `_` and `-`, \
-                 not beginning with `.` or `-`",
-                RunId::MAX
-            ))
-        }),
-        None => Ok(RunId::from_bits(uuid::Uuid::now_v7().as_u128())),
     }
 }
 

@@ -13,7 +13,7 @@ use crate::{
 
 /// The image builder version that environments report. The official clients
 /// refuse one they do not know, the empty one too.
-pub(super) const BUILDER_VERSION: &str = "2025.06";
+pub(crate) const BUILDER_VERSION: &str = "2025.06";
 
 impl ControlPlane {
     pub(super) fn hello(&self) -> Response<pb::ClientHelloResponse> {

@@ -1,18 +1,20 @@
 //! Sandboxes: creation.
 
-use std::{collections::BTreeMap, mem, sync::Arc};
+use std::{mem, sync::Arc};
 
 use modal_proto::client::{self as pb, secret_source::Source};
 use tonic::{Request, Response, Status};
 
-use super::{Answer, ControlPlane, caller, images};
+use super::{Answer, ControlPlane, caller};
 use crate::{
-    ids::{AppId, Backend, ImageId, SandboxId, SecretId, TaskId},
+    environment,
+    ids::{AppId, Backend, ImageId, SandboxId, TaskId},
     journal::Record,
     lifecycle::{self, Command},
     names::{IdempotencyKey, Name, Tags},
+    quota,
     sandbox::{Identity, Phase, Sandbox},
-    store::Store,
+    store::{Image, Store},
     token::Audience,
 };
 
@@ -114,7 +116,10 @@ impl ControlPlane {
         }
         let tags = Tags::parse(mem::take(&mut create.tags))?;
         let name = self.check(&store, &create)?;
-        let command = command(&store, &mut create)?;
+        let image = ImageId::from_text(create.definition.image_id.clone());
+        let image = core.image(&store, &image)?;
+        let command = command(&store, &mut create, &image)?;
+        quota::check(core)?;
         if store.sandboxes.running() >= core.limits.running_sandboxes {
             return Err(Status::resource_exhausted(format!(
                 "the local Modal runs at most {} sandboxes at once",
@@ -155,30 +160,13 @@ impl ControlPlane {
         if definition.image_id.is_empty() {
             return invalid("definition.image_id is empty: create an image first");
         }
-        let image = ImageId::from_text(definition.image_id.clone());
-        if store.images.get(&image).is_none() {
-            return Err(images::not_found(&image));
-        }
         let resources = definition.resources.as_ref();
         let gpu = resources.and_then(|resources| resources.gpu_config.as_ref());
         let wants_gpu = gpu.is_some_and(|gpu| gpu.count > 0 || !gpu.gpu_type.is_empty());
         if wants_gpu && create.backend == Backend::V2 {
             return invalid("SandboxCreateV2 gives no GPU: use SandboxCreate");
         }
-        let workdir = definition.workdir.as_deref();
-        if workdir.is_some_and(|workdir| !workdir.starts_with('/')) {
-            return invalid("definition.workdir must be an absolute path");
-        }
-        if workdir.is_some_and(has_nul) || definition.entrypoint_args.iter().any(has_nul) {
-            return invalid("the command or its working directory contains a NUL byte");
-        }
-        if definition
-            .entrypoint_args
-            .first()
-            .is_some_and(String::is_empty)
-        {
-            return invalid("the command is the empty text");
-        }
+        environment::check_command(&definition.entrypoint_args, definition.workdir.as_deref())?;
         let Some(name) = definition.name.as_deref().filter(|name| !name.is_empty()) else {
             return Ok(None);
         };
@@ -194,49 +182,20 @@ impl ControlPlane {
 }
 
 /// Takes command and variables out of a request.
-fn command(store: &Store, create: &mut Create) -> Result<Command, Status> {
+fn command(store: &Store, create: &mut Create, image: &Image) -> Result<Command, Status> {
     let definition = &mut create.definition;
     // Named secrets are listed here as well as among the sources: the sources,
     // laid over them, have the say.
     let referenced = definition.secret_ids.iter().cloned().map(Source::SecretId);
     let own = definition.environment_variables.take().map(Source::Env);
-    let sources = referenced
-        .chain(own)
-        .chain(mem::take(&mut create.env))
-        .collect::<Vec<_>>();
-    let mut env = BTreeMap::new();
-    for source in sources {
-        match source {
-            Source::Env(map) => env.extend(map.contents),
-            Source::SecretId(id) => {
-                let secret = store.secrets.get(&SecretId::from_text(id.clone()));
-                let secret =
-                    secret.ok_or_else(|| Status::not_found(format!("secret {id} not found")))?;
-                env.extend(secret.env.contents.clone());
-            }
-        }
-    }
-    for (key, value) in &env {
-        if key.is_empty() || key.contains('=') || has_nul(key) {
-            return Err(Status::invalid_argument(format!(
-                "{key:?} cannot be the name of an environment variable"
-            )));
-        }
-        if has_nul(value) {
-            return Err(Status::invalid_argument(format!(
-                "the value of the environment variable {key} contains a NUL byte"
-            )));
-        }
-    }
+    let sources = referenced.chain(own).chain(mem::take(&mut create.env));
+    let env = environment::overlay(store, sources)?;
     Ok(Command {
         argv: mem::take(&mut definition.entrypoint_args),
         env,
         workdir: definition.workdir.clone(),
+        snapshot: image.snapshot.map(|snapshot| snapshot.hash),
     })
-}
-
-fn has_nul(text: impl AsRef<str>) -> bool {
-    text.as_ref().contains('\0')
 }
 
 fn defined(definition: Option<pb::Sandbox>) -> Result<pb::Sandbox, Status> {

@@ -9,9 +9,11 @@ use tonic::{Request, Response, Status};
 
 use super::{Answer, ControlPlane};
 use crate::{
-    ids::{AppId, ImageId, SecretId},
+    core::Core,
+    ids::{AppId, Backend, ImageId, SecretId},
     journal::{Receipt, Record},
-    store::Image,
+    snapshots::{self, Lifetime},
+    store::{Image, Store},
 };
 
 impl ControlPlane {
@@ -40,8 +42,7 @@ impl ControlPlane {
         }
         if !request.existing_image_id.is_empty() {
             let id = ImageId::from_text(request.existing_image_id);
-            let image = store.images.get(&id).cloned();
-            let image = image.ok_or_else(|| not_found(&id))?;
+            let image = core.image(&store, &id)?;
             return Ok((image, core.record(Vec::new())));
         }
         let definition = request
@@ -68,6 +69,7 @@ impl ControlPlane {
             definition,
             builder_version: request.builder_version,
             created_at: store.creation_time(core.clock.now()),
+            snapshot: None,
         };
         let (image, dropped) = store
             .images
@@ -107,16 +109,48 @@ impl ControlPlane {
 
     fn known_image(&self, id: String) -> Result<Arc<Image>, Status> {
         let id = ImageId::from_text(id);
-        let image = self.core.store().images.get(&id).cloned();
-        image.ok_or_else(|| not_found(&id))
+        self.core.image(&self.core.store(), &id)
+    }
+
+    /// The older way to take a snapshot. Every call takes one.
+    pub(super) async fn snapshot(
+        &self,
+        request: pb::SandboxSnapshotFsRequest,
+    ) -> Answer<pb::SandboxSnapshotFsResponse> {
+        let sandbox = self.sandbox(Backend::V1, request.sandbox_id)?;
+        let lifetime = Lifetime::parse(None)?;
+        let id = snapshots::take(&self.core, sandbox, None, lifetime).await?;
+        let image = self.known_image(id.to_string())?;
+        Ok(Response::new(pb::SandboxSnapshotFsResponse {
+            image_id: id.into(),
+            result: Some(built()),
+            image_metadata: Some(metadata(&image)),
+        }))
     }
 }
 
-pub(super) fn not_found(id: &ImageId) -> Status {
-    Status::not_found(format!(
-        "image {:?} not found: create it with ImageGetOrCreate",
-        id.as_str()
-    ))
+impl Core {
+    /// The image of an id, unless it is a snapshot whose time is over.
+    pub(super) fn image(&self, store: &Store, id: &ImageId) -> Result<Arc<Image>, Status> {
+        let image = store.images.get(id).ok_or_else(|| {
+            Status::not_found(format!(
+                "image {:?} not found: it was never created here, or was forgotten; create it \
+                 with ImageGetOrCreate",
+                id.as_str()
+            ))
+        })?;
+        let now = self.clock.now();
+        if image
+            .snapshot
+            .is_some_and(|snapshot| snapshot.is_expired(now))
+        {
+            return Err(Status::not_found(format!(
+                "image {:?} not found: the time of this snapshot is over",
+                id.as_str()
+            )));
+        }
+        Ok(Arc::clone(image))
+    }
 }
 
 /// What an image is, without what differs from run to run: the secret that

@@ -71,7 +71,7 @@ impl ControlPlane {
 }
 
 /// How long to hold a call, from the seconds a client asks for.
-pub(super) fn hold(seconds: f32) -> Result<Duration, Status> {
+pub(crate) fn hold(seconds: f32) -> Result<Duration, Status> {
     if seconds.is_nan() || seconds < 0.0 {
         return Err(Status::invalid_argument(format!(
             "timeout must be 0 or more seconds, not {seconds}"

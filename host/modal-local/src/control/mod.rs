@@ -8,9 +8,10 @@ mod life;
 mod listing;
 mod logs;
 mod secrets;
+mod stdin;
 mod text;
 
-pub(crate) use self::logs::output_gone;
+pub(crate) use self::{access::BUILDER_VERSION, life::hold, logs::output_gone};
 
 use std::sync::Arc;
 
@@ -269,15 +270,15 @@ impl ModalClient for ControlPlane {
 
     async fn sandbox_stdin_write(
         &self,
-        _: Request<pb::SandboxStdinWriteRequest>,
+        request: Request<pb::SandboxStdinWriteRequest>,
     ) -> Answer<pb::SandboxStdinWriteResponse> {
-        not_yet("SandboxStdinWrite")
+        self.write_stdin(request.into_inner()).await
     }
 
     async fn sandbox_snapshot_fs(
         &self,
-        _: Request<pb::SandboxSnapshotFsRequest>,
+        request: Request<pb::SandboxSnapshotFsRequest>,
     ) -> Answer<pb::SandboxSnapshotFsResponse> {
-        not_yet("SandboxSnapshotFs")
+        self.snapshot(request.into_inner()).await
     }
 }

@@ -3,9 +3,22 @@
 //! The server decides *when* something starts, times out or is ended; an
 //! executor decides *how*. [`process`] runs real commands on this machine.
 
+mod hash;
+mod pins;
 pub(crate) mod process;
+mod text;
 
-use std::{collections::BTreeMap, fmt, io, sync::Arc};
+pub(crate) use self::{
+    hash::Hash,
+    pins::{Pin, Pins},
+    text::Text,
+};
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt, io,
+    sync::Arc,
+};
 
 use bytes::Bytes;
 use futures::future::BoxFuture;
@@ -28,14 +41,40 @@ pub(crate) trait Executor: fmt::Debug + Send + Sync + 'static {
     fn run(
         &self,
         launch: Launch,
-        started: oneshot::Sender<Outputs>,
+        started: oneshot::Sender<Streams>,
         stop: Stop,
     ) -> BoxFuture<'static, Exit>;
+
+    /// Runs one more command in a sandbox whose own command runs.
+    ///
+    /// `started` is sent once it runs. When `stop` asks for it, or the sandbox
+    /// ends, the command is killed. The future resolves with its exit; what it
+    /// started may go on, and hold its output open, until the sandbox ends.
+    fn exec(
+        &self,
+        launch: ExecLaunch,
+        started: oneshot::Sender<Streams>,
+        stop: Stop,
+    ) -> BoxFuture<'static, Result<ProcessExit, NeverRan>>;
+
+    /// Takes a snapshot of the files of a sandbox that runs. The same files
+    /// give the same snapshot.
+    fn snapshot(&self, sandbox: SandboxId) -> BoxFuture<'static, io::Result<Hash>>;
+
+    /// Drops every snapshot but some. None is being taken.
+    fn retain_snapshots(&self, wanted: BTreeSet<Hash>) -> BoxFuture<'static, ()>;
+
+    /// The bytes of disk that sandboxes and snapshots take.
+    fn disk_usage(&self) -> BoxFuture<'static, io::Result<u64>>;
+
+    /// Takes over what an earlier server kept of the output of ended
+    /// sandboxes, and drops the rest. With it comes what was recorded.
+    fn reopen(&self, recorded: Vec<(SandboxId, Heads)>) -> BTreeMap<SandboxId, Outputs>;
 
     /// Drops what is kept of an ended sandbox.
     fn forget(&self, sandbox: SandboxId) -> BoxFuture<'static, ()>;
 
-    /// Drops what is kept of every sandbox. None runs any more.
+    /// Drops what is kept of every sandbox but its output. None runs any more.
     fn close(&self) -> BoxFuture<'static, ()>;
 }
 
@@ -51,6 +90,62 @@ pub(crate) struct Launch {
     pub(crate) env: BTreeMap<String, String>,
     /// An absolute path, or the sandbox's directory.
     pub(crate) workdir: Option<String>,
+    /// The files to begin with.
+    pub(crate) snapshot: Option<Hash>,
+}
+
+/// What to run in a sandbox that runs.
+#[derive(Debug)]
+pub(crate) struct ExecLaunch {
+    pub(crate) sandbox: SandboxId,
+    /// The command and its arguments, without NUL bytes; never empty.
+    pub(crate) argv: Vec<String>,
+    /// Variables laid over those of the sandbox; keys without `=`, nothing with
+    /// NUL.
+    pub(crate) env: BTreeMap<String, String>,
+    /// An absolute path, or the sandbox's working directory.
+    pub(crate) workdir: Option<String>,
+    pub(crate) stdio: Stdio,
+}
+
+/// Where the output of a command goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Stdio {
+    /// To pipes, or nowhere.
+    Pipes { stdout: bool, stderr: Stderr },
+    /// To a terminal, all of it as stdout.
+    Terminal(WindowSize),
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Stderr {
+    Nowhere,
+    Pipe,
+    /// Where stdout goes.
+    Stdout,
+}
+
+/// The size of a terminal, in characters.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct WindowSize {
+    pub(crate) rows: u16,
+    pub(crate) columns: u16,
+}
+
+/// How a process ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum ProcessExit {
+    Code(i32),
+    Signal(i32),
+}
+
+/// Why a command never ran, or is lost.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum NeverRan {
+    /// Nothing runs in the sandbox any more.
+    SandboxEnded,
+    /// It could not be started; with the exit code that a shell would give.
+    CannotStart { code: i32, reason: String },
 }
 
 /// How a sandbox came to its end.
@@ -60,6 +155,15 @@ pub(crate) struct Exit {
     pub(crate) code: i32,
     /// Empty when the status says everything.
     pub(crate) reason: String,
+}
+
+impl From<ProcessExit> for Exit {
+    fn from(exit: ProcessExit) -> Self {
+        match exit {
+            ProcessExit::Code(code) => Self::code(code),
+            ProcessExit::Signal(signal) => Self::signal(signal),
+        }
+    }
 }
 
 impl Exit {
@@ -114,6 +218,15 @@ impl Exit {
         }
     }
 
+    /// Nothing happened in the sandbox for its `idle_timeout_secs`.
+    pub(crate) fn idle() -> Self {
+        Self {
+            status: GenericStatus::IdleTimeout,
+            code: 124,
+            reason: "nothing happened for the idle timeout".to_owned(),
+        }
+    }
+
     /// Somebody asked for the end.
     pub(crate) fn terminated(reason: &str) -> Self {
         Self {
@@ -156,6 +269,24 @@ pub(crate) enum Stream {
     Stderr,
 }
 
+/// The standard streams of a command.
+#[derive(Clone, Debug)]
+pub(crate) struct Streams {
+    pub(crate) input: Arc<dyn Input>,
+    pub(crate) outputs: Outputs,
+}
+
+/// The standard input of a command.
+pub(crate) trait Input: fmt::Debug + Send + Sync + 'static {
+    /// Writes at least one of these bytes, and tells how many; waits until the
+    /// command has room for them. Dropped before it resolves, it has written
+    /// nothing.
+    fn write(&self, bytes: Bytes) -> BoxFuture<'_, io::Result<usize>>;
+
+    /// Has the command read the end. Nothing is written after that.
+    fn close(&self) -> BoxFuture<'_, io::Result<()>>;
+}
+
 /// What a command wrote; readable while it runs and after.
 #[derive(Clone, Debug)]
 pub(crate) struct Outputs {
@@ -171,10 +302,25 @@ impl Outputs {
         }
     }
 
+    /// What is to be recorded of both streams.
+    pub(crate) fn heads(&self) -> Heads {
+        Heads {
+            stdout: self.stdout.head(),
+            stderr: self.stderr.head(),
+        }
+    }
+
     /// Bytes kept of both streams.
     pub(crate) fn kept(&self) -> u64 {
         self.stdout.kept().saturating_add(self.stderr.kept())
     }
+}
+
+/// What of a command's output is in memory only: the beginning of each stream.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Heads {
+    pub(crate) stdout: Bytes,
+    pub(crate) stderr: Bytes,
 }
 
 /// One recorded stream.
@@ -184,8 +330,18 @@ pub(crate) trait Output: fmt::Debug + Send + Sync + 'static {
     /// called again.
     fn read(&self, offset: u64) -> BoxFuture<'_, io::Result<Option<Chunk>>>;
 
+    /// Has whoever writes wait for a reader at an offset before anything is
+    /// dropped that it has not read. `None` where nothing is ever dropped.
+    fn pin(&self, offset: u64) -> Option<Pin>;
+
+    /// The beginning, as far as it is in memory only.
+    fn head(&self) -> Bytes;
+
     /// Bytes kept, on disk or in memory.
     fn kept(&self) -> u64;
+
+    /// Drops all of it: nobody can ask for it any more.
+    fn discard(&self) -> BoxFuture<'_, ()>;
 }
 
 /// Consecutive bytes of a stream.

@@ -2,6 +2,7 @@
 
 use std::{path::Path, sync::Arc};
 
+use bytes::Bytes;
 use modal_proto::client as pb;
 use prost::Message;
 use rusqlite::{Connection, Row, params};
@@ -9,11 +10,11 @@ use rusqlite::{Connection, Row, params};
 use super::{JournalError, sqlite};
 use crate::{
     clock::Timestamp,
-    executor::Exit,
+    executor::{Exit, Hash, Heads, Outputs},
     ids::{AppId, EnvironmentId, ImageId, SandboxId, SecretId, TaskId},
     names::{IdempotencyKey, Name, Tags},
     sandbox::{Ended, Identity, Phase, Sandbox},
-    store::{App, Image, Secret},
+    store::{App, Image, Secret, Snapshot},
 };
 
 /// One change to write down.
@@ -45,6 +46,7 @@ pub(crate) struct SandboxRow {
     started_at: Option<Timestamp>,
     finished_at: Option<Timestamp>,
     result: Option<Vec<u8>>,
+    heads: Heads,
 }
 
 /// Everything an earlier server left.
@@ -55,8 +57,9 @@ pub(crate) struct Recorded {
     pub(crate) apps: Vec<App>,
     pub(crate) secrets: Vec<Secret>,
     pub(crate) images: Vec<Image>,
-    /// Oldest first. Those without an end are [`Phase::Starting`].
-    pub(crate) sandboxes: Vec<Sandbox>,
+    /// Oldest first, with the beginning of their output. Those without an end
+    /// are [`Phase::Starting`].
+    pub(crate) sandboxes: Vec<(Sandbox, Heads)>,
 }
 
 impl Record {
@@ -85,6 +88,9 @@ impl Record {
             started_at: ended.and_then(|ended| ended.started_at),
             finished_at: ended.map(|ended| ended.finished_at),
             result: ended.map(|ended| ended.exit.to_wire().encode_to_vec()),
+            heads: ended
+                .and_then(|ended| ended.outputs.as_ref())
+                .map_or_else(Heads::default, Outputs::heads),
         }))
     }
 }
@@ -125,16 +131,24 @@ pub(super) fn write(connection: &Connection, record: &Record) -> rusqlite::Resul
             ],
         ),
         Record::Image(image) => execute(
-            "REPLACE INTO images VALUES (?1, ?2, ?3, ?4)",
+            "REPLACE INTO images VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
             params![
                 image.id.as_str(),
                 image.created_at.micros(),
                 image.builder_version,
                 image.definition.encode_to_vec(),
+                image
+                    .snapshot
+                    .map(|snapshot| snapshot.hash.as_bytes().to_vec()),
+                image
+                    .snapshot
+                    .and_then(|snapshot| snapshot.expires_at)
+                    .map(Timestamp::micros),
             ],
         ),
         Record::Sandbox(row) => execute(
-            "REPLACE INTO sandboxes VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)",
+            "REPLACE INTO sandboxes
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13)",
             params![
                 row.id.as_str(),
                 row.task_id.as_str(),
@@ -147,6 +161,8 @@ pub(super) fn write(connection: &Connection, record: &Record) -> rusqlite::Resul
                 row.started_at.map(Timestamp::micros),
                 row.finished_at.map(Timestamp::micros),
                 row.result,
+                some(&row.heads.stdout),
+                some(&row.heads.stderr),
             ],
         ),
         Record::ForgetApp(id) => execute("DELETE FROM apps WHERE id = ?1", params![id.as_str()]),
@@ -204,7 +220,7 @@ pub(super) fn load(connection: &Connection, path: &Path) -> Result<Recorded, Jou
             },
         )?,
         images: reader.all(
-            "SELECT id, created_at, builder_version, image_message
+            "SELECT id, created_at, builder_version, image_message, snapshot_hash, expires_at
              FROM images ORDER BY created_at",
             |row| {
                 Ok(Image {
@@ -212,19 +228,37 @@ pub(super) fn load(connection: &Connection, path: &Path) -> Result<Recorded, Jou
                     created_at: Timestamp::from_micros(row.get(1)?),
                     builder_version: row.get(2)?,
                     definition: message(row, 3)?,
+                    snapshot: snapshot(row)?,
                 })
             },
         )?,
         sandboxes: reader.all(
             "SELECT id, task_id, app_id, name, created_at, idempotency_key,
-                    definition_message, tags_message, started_at, finished_at, result_message
+                    definition_message, tags_message, started_at, finished_at, result_message,
+                    stdout_head, stderr_head
              FROM sandboxes ORDER BY created_at",
             sandbox,
         )?,
     })
 }
 
-fn sandbox(row: &Row<'_>) -> Result<Sandbox, RowError> {
+/// Most streams are empty, and most columns NULL.
+fn some(head: &[u8]) -> Option<&[u8]> {
+    (!head.is_empty()).then_some(head)
+}
+
+fn snapshot(row: &Row<'_>) -> Result<Option<Snapshot>, RowError> {
+    let hash: Option<Vec<u8>> = row.get(4)?;
+    let expires_at: Option<i64> = row.get(5)?;
+    Ok(hash
+        .and_then(|hash| Hash::from_slice(&hash))
+        .map(|hash| Snapshot {
+            hash,
+            expires_at: expires_at.map(Timestamp::from_micros),
+        }))
+}
+
+fn sandbox(row: &Row<'_>) -> Result<(Sandbox, Heads), RowError> {
     let finished_at: Option<i64> = row.get(9)?;
     let phase = match finished_at {
         None => Phase::Starting,
@@ -253,7 +287,15 @@ fn sandbox(row: &Row<'_>) -> Result<Sandbox, RowError> {
         definition: message(row, 6)?,
         tags: Tags::recorded(tags.tags),
     };
-    Ok(Sandbox::new(identity, phase))
+    let head = |column: usize| -> Result<Bytes, RowError> {
+        let head: Option<Vec<u8>> = row.get(column)?;
+        Ok(Bytes::from(head.unwrap_or_default()))
+    };
+    let heads = Heads {
+        stdout: head(11)?,
+        stderr: head(12)?,
+    };
+    Ok((Sandbox::new(identity, phase), heads))
 }
 
 struct Reader<'a> {

@@ -7,7 +7,7 @@ use rusqlite::Connection;
 use super::{JournalError, sqlite};
 
 /// Grows with every change of the tables below.
-const LAYOUT: i64 = 1;
+const LAYOUT: i64 = 2;
 
 /// Columns named `…_message` hold protobuf messages of Modal's protocol.
 const TABLES: &str = "
@@ -38,7 +38,9 @@ CREATE TABLE images (
     id TEXT PRIMARY KEY,
     created_at INTEGER NOT NULL UNIQUE,
     builder_version TEXT NOT NULL,
-    image_message BLOB NOT NULL
+    image_message BLOB NOT NULL,
+    snapshot_hash BLOB,
+    expires_at INTEGER
 ) STRICT, WITHOUT ROWID;
 CREATE TABLE sandboxes (
     id TEXT PRIMARY KEY,
@@ -51,7 +53,9 @@ CREATE TABLE sandboxes (
     tags_message BLOB NOT NULL,
     started_at INTEGER,
     finished_at INTEGER,
-    result_message BLOB
+    result_message BLOB,
+    stdout_head BLOB,
+    stderr_head BLOB
 ) STRICT, WITHOUT ROWID;
 ";
 

@@ -1,6 +1,10 @@
 //! The worker plane, `modal.task_command_router.TaskCommandRouter`: one file
 //! per group of calls.
 
+mod exec;
+mod ready;
+mod snapshot;
+mod stdin;
 mod stdio;
 
 use std::sync::Arc;
@@ -28,10 +32,10 @@ impl Router {
 
     /// The sandbox of a request's task, if the caller may.
     fn sandbox<T>(&self, request: &Request<T>, task_id: &str) -> Result<Arc<Sandbox>, Status> {
-        let grant: &RouterGrant = request
-            .extensions()
-            .get()
-            .ok_or_else(|| Status::internal("the caller was not authenticated"))?;
+        self.sandbox_of(grant(request)?, task_id)
+    }
+
+    fn sandbox_of(&self, grant: &RouterGrant, task_id: &str) -> Result<Arc<Sandbox>, Status> {
         let task = grant.covers(task_id)?;
         let sandbox = self.core.store().sandboxes.of_task(task).cloned();
         sandbox.ok_or_else(|| {
@@ -40,10 +44,12 @@ impl Router {
     }
 }
 
-fn not_yet<T>(rpc: &str) -> Result<T, Status> {
-    Err(Status::unimplemented(format!(
-        "{rpc} is not implemented by the local Modal"
-    )))
+/// What the caller may: put there when the call was authenticated.
+fn grant<T>(request: &Request<T>) -> Result<&RouterGrant, Status> {
+    request
+        .extensions()
+        .get()
+        .ok_or_else(|| Status::internal("the caller was not authenticated"))
 }
 
 #[tonic::async_trait]
@@ -60,37 +66,37 @@ impl TaskCommandRouter for Router {
 
     async fn sandbox_stdin_write_v2(
         &self,
-        _: Request<tcr::SandboxStdinWriteV2Request>,
+        request: Request<tcr::SandboxStdinWriteV2Request>,
     ) -> Answer<tcr::SandboxStdinWriteV2Response> {
-        not_yet("SandboxStdinWriteV2")
+        self.write_sandbox_stdin(request).await
     }
 
     async fn sandbox_wait_until_ready(
         &self,
-        _: Request<tcr::SandboxWaitUntilReadyTcrRequest>,
+        request: Request<tcr::SandboxWaitUntilReadyTcrRequest>,
     ) -> Answer<tcr::SandboxWaitUntilReadyTcrResponse> {
-        not_yet("SandboxWaitUntilReady")
+        self.wait_until_ready(request).await
     }
 
     async fn task_exec_start(
         &self,
-        _: Request<tcr::TaskExecStartRequest>,
+        request: Request<tcr::TaskExecStartRequest>,
     ) -> Answer<tcr::TaskExecStartResponse> {
-        not_yet("TaskExecStart")
+        self.start_exec(request).await
     }
 
     async fn task_exec_poll(
         &self,
-        _: Request<tcr::TaskExecPollRequest>,
+        request: Request<tcr::TaskExecPollRequest>,
     ) -> Answer<tcr::TaskExecPollResponse> {
-        not_yet("TaskExecPoll")
+        self.poll_exec(&request)
     }
 
     async fn task_exec_wait(
         &self,
-        _: Request<tcr::TaskExecWaitRequest>,
+        request: Request<tcr::TaskExecWaitRequest>,
     ) -> Answer<tcr::TaskExecWaitResponse> {
-        not_yet("TaskExecWait")
+        self.wait_exec(request).await
     }
 
     type TaskExecStdioReadStream =
@@ -98,36 +104,36 @@ impl TaskCommandRouter for Router {
 
     async fn task_exec_stdio_read(
         &self,
-        _: Request<tcr::TaskExecStdioReadRequest>,
+        request: Request<tcr::TaskExecStdioReadRequest>,
     ) -> Answer<Self::TaskExecStdioReadStream> {
-        not_yet("TaskExecStdioRead")
+        self.exec_stdio(request).await
     }
 
     async fn task_exec_stdin_write(
         &self,
-        _: Request<tcr::TaskExecStdinWriteRequest>,
+        request: Request<tcr::TaskExecStdinWriteRequest>,
     ) -> Answer<tcr::TaskExecStdinWriteResponse> {
-        not_yet("TaskExecStdinWrite")
+        self.write_exec_stdin(request).await
     }
 
     async fn task_exec_stdin_write_stream(
         &self,
-        _: Request<Streaming<tcr::TaskExecStdinWriteStreamRequest>>,
+        request: Request<Streaming<tcr::TaskExecStdinWriteStreamRequest>>,
     ) -> Answer<tcr::TaskExecStdinWriteStreamResponse> {
-        not_yet("TaskExecStdinWriteStream")
+        self.stream_exec_stdin(request).await
     }
 
     async fn task_exec_stdin_status(
         &self,
-        _: Request<tcr::TaskExecStdinStatusRequest>,
+        request: Request<tcr::TaskExecStdinStatusRequest>,
     ) -> Answer<tcr::TaskExecStdinStatusResponse> {
-        not_yet("TaskExecStdinStatus")
+        self.exec_stdin_status(request).await
     }
 
     async fn task_snapshot_filesystem(
         &self,
-        _: Request<tcr::TaskSnapshotFilesystemRequest>,
+        request: Request<tcr::TaskSnapshotFilesystemRequest>,
     ) -> Answer<tcr::TaskSnapshotFilesystemResponse> {
-        not_yet("TaskSnapshotFilesystem")
+        self.snapshot(request).await
     }
 }

@@ -1,4 +1,5 @@
-//! The sandbox's own output, byte for byte.
+//! Output of a sandbox's own command, and of those executed in it, byte for
+//! byte.
 
 use std::sync::Arc;
 
@@ -8,11 +9,16 @@ use futures::{
 };
 use modal_proto::task_command_router::{
     SandboxStdioFileDescriptor, SandboxStdioReadV2Request, SandboxStdioReadV2Response,
+    TaskExecStdioFileDescriptor, TaskExecStdioReadRequest, TaskExecStdioReadResponse,
 };
 use tonic::{Request, Response, Status};
 
 use super::{Answer, Router};
-use crate::{control::output_gone, executor::Stream, sandbox::Sandbox};
+use crate::{
+    control::output_gone,
+    executor::{Output, Pin, Stream},
+    sandbox::Sandbox,
+};
 
 impl Router {
     /// Streams a descriptor's bytes from `offset` to the end, which is the end
@@ -34,6 +40,68 @@ impl Router {
             next(Arc::clone(&sandbox), stream, offset)
         });
         Ok(Response::new(chunks.boxed()))
+    }
+
+    /// The same for an executed command, but its readers are told of no gaps,
+    /// so that there are none: output that was dropped is an error.
+    pub(super) async fn exec_stdio(
+        &self,
+        request: Request<TaskExecStdioReadRequest>,
+    ) -> Answer<BoxStream<'static, Result<TaskExecStdioReadResponse, Status>>> {
+        let TaskExecStdioReadRequest {
+            task_id,
+            exec_id,
+            offset,
+            ..
+        } = request.get_ref();
+        let exec = self.exec(&request, task_id, exec_id)?;
+        let stream = match request.get_ref().file_descriptor() {
+            TaskExecStdioFileDescriptor::Stdout => Stream::Stdout,
+            TaskExecStdioFileDescriptor::Stderr => Stream::Stderr,
+        };
+        let outputs = exec.outputs().await;
+        let reader = outputs.map(|outputs| {
+            let output = Arc::clone(outputs.stream(stream));
+            Reader {
+                pin: output.pin(*offset),
+                output,
+                offset: *offset,
+            }
+        });
+        let chunks = stream::unfold(reader, async |reader| reader?.next().await);
+        Ok(Response::new(chunks.boxed()))
+    }
+}
+
+/// A reader of a command's output.
+struct Reader {
+    output: Arc<dyn Output>,
+    pin: Option<Pin>,
+    offset: u64,
+}
+
+impl Reader {
+    /// The next chunk and who reads on; nobody after an error.
+    async fn next(mut self) -> Option<(Result<TaskExecStdioReadResponse, Status>, Option<Self>)> {
+        let failed = |status| Some((Err(status), None));
+        match self.output.read(self.offset).await {
+            Ok(None) => {
+                self.pin.iter().for_each(Pin::finish);
+                None
+            }
+            Ok(Some(chunk)) if chunk.start != self.offset => failed(Status::data_loss(format!(
+                "output up to byte {} was dropped: the command wrote more than is kept while \
+                 nobody read it",
+                chunk.start
+            ))),
+            Ok(Some(chunk)) => {
+                self.offset = chunk.end();
+                self.pin.iter().for_each(|pin| pin.advance(self.offset));
+                let data = chunk.bytes.into();
+                Some((Ok(TaskExecStdioReadResponse { data }), Some(self)))
+            }
+            Err(error) => failed(Status::data_loss(format!("output cannot be read: {error}"))),
+        }
     }
 }
 

@@ -15,6 +15,7 @@ use modal_proto::client as pb;
 
 use crate::{
     clock::Timestamp,
+    executor::Hash,
     ids::{AppId, EnvironmentId, ImageId, SecretId},
     limits,
     names::{IdempotencyKey, Name},
@@ -52,13 +53,28 @@ impl std::fmt::Debug for Secret {
     }
 }
 
-/// The definition of an image. Nothing is ever built from it.
+/// The definition of an image, of which nothing is ever built, or a snapshot.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Image {
     pub(crate) id: ImageId,
     pub(crate) definition: pb::Image,
     pub(crate) builder_version: String,
     pub(crate) created_at: Timestamp,
+    pub(crate) snapshot: Option<Snapshot>,
+}
+
+/// The files that a sandbox with an image begins with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Snapshot {
+    pub(crate) hash: Hash,
+    /// `None`: never.
+    pub(crate) expires_at: Option<Timestamp>,
+}
+
+impl Snapshot {
+    pub(crate) fn is_expired(&self, now: Timestamp) -> bool {
+        self.expires_at.is_some_and(|expires_at| expires_at <= now)
+    }
 }
 
 impl Item for App {

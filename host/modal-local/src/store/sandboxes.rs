@@ -110,20 +110,27 @@ impl Sandboxes {
             .filter(move |sandbox| sandbox.has_tags(query.tags))
     }
 
+    /// Adds a sandbox that has not ended.
     pub(crate) fn insert(&mut self, sandbox: Arc<Sandbox>) {
+        if let Some(name) = &sandbox.name {
+            let name = (sandbox.app_id.clone(), name.clone());
+            self.by_name.insert(name, sandbox.id.clone());
+        }
+        self.index(sandbox);
+    }
+
+    /// Adds a sandbox that an earlier server ended.
+    pub(crate) fn insert_ended(&mut self, sandbox: Arc<Sandbox>, kept: u64) {
+        self.ended.push_back((sandbox.id.clone(), kept));
+        self.kept = self.kept.saturating_add(kept);
+        self.index(sandbox);
+    }
+
+    fn index(&mut self, sandbox: Arc<Sandbox>) {
         let id = &sandbox.id;
         self.by_task.insert(sandbox.task_id.clone(), id.clone());
         if let Some(key) = &sandbox.idempotency_key {
             self.by_key.insert((id.backend(), key.clone()), id.clone());
-        }
-        match sandbox.phase().ended() {
-            Some(_) => self.ended.push_back((id.clone(), 0)),
-            None => {
-                if let Some(name) = &sandbox.name {
-                    self.by_name
-                        .insert((sandbox.app_id.clone(), name.clone()), id.clone());
-                }
-            }
         }
         self.by_age.insert(sandbox.created_at, Arc::clone(&sandbox));
         self.by_id.insert(id.clone(), sandbox);

@@ -44,6 +44,10 @@ impl<T: Item> Shelf<T> {
         }
     }
 
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &Arc<T>> {
+        self.by_id.values()
+    }
+
     pub(crate) fn get(&self, id: &T::Id) -> Option<&Arc<T>> {
         self.by_id.get(id)
     }

@@ -8,7 +8,13 @@ use std::{
 };
 
 use modal_local::{Credentials, Error, Limits, Options, Server, State};
-use modal_proto::client::{self as pb, GenericStatus, modal_client_client::ModalClientClient};
+use modal_proto::{
+    client::{self as pb, GenericStatus, modal_client_client::ModalClientClient},
+    task_command_router::{
+        SandboxStdioReadV2Request, TaskExecStartRequest, TaskSnapshotFilesystemRequest,
+        task_command_router_client::TaskCommandRouterClient,
+    },
+};
 
 use crate::harness::{
     Control, Fifo, Headers, app, connect, image, is_running, marked, marker, tag,
@@ -364,4 +370,164 @@ async fn a_state_directory_of_another_version_is_refused() {
     .unwrap();
     let refused = Server::start(options(&state)).await.unwrap_err();
     assert!(matches!(refused, Error::Database(_)), "{refused}");
+}
+
+/// What a sandbox printed, by the V2 way.
+async fn stdout(url: &str, task: &str, control: &mut Control) -> Vec<u8> {
+    let request = pb::TaskGetCommandRouterAccessRequest {
+        task_id: task.to_owned(),
+    };
+    let access = control.task_get_command_router_access(request).await;
+    let headers = Headers::default().with(
+        "authorization",
+        &format!("Bearer {}", access.unwrap().into_inner().jwt),
+    );
+    let mut router = TaskCommandRouterClient::with_interceptor(connect(url).await, headers);
+    let request = SandboxStdioReadV2Request {
+        task_id: task.to_owned(),
+        ..SandboxStdioReadV2Request::default()
+    };
+    let mut stream = router
+        .sandbox_stdio_read_v2(request)
+        .await
+        .unwrap()
+        .into_inner();
+    let mut bytes = Vec::new();
+    while let Some(chunk) = stream.message().await.unwrap() {
+        assert_eq!(chunk.starting_offset, bytes.len() as u64);
+        bytes.extend(chunk.data);
+    }
+    bytes
+}
+
+#[tokio::test]
+async fn output_and_snapshots_outlive_servers() {
+    let directory = tempfile::tempdir().unwrap();
+    let state = directory.path().join("state");
+    let mut other = Other::start(&state).await;
+    let app_id = app(&mut other.control, "app").await;
+    let image_id = image(&mut other.control, &app_id).await;
+    let mut create = async |script: &str, key: &str| {
+        let request = sandbox(&app_id, &image_id, script, key);
+        let created = other.control.sandbox_create_v2(request).await;
+        created.unwrap().into_inner()
+    };
+    let little = create("echo little", "little").await;
+    let much = create("seq 100000; seq 100000 >&2", "much").await;
+    let source = create("echo kept > file; sleep 100", "source").await;
+    for ended in [&little, &much] {
+        wait(&mut other.control, &ended.sandbox_id).await;
+    }
+    let access = source.command_router_access.clone().unwrap();
+    let headers = Headers::default().with("authorization", &format!("Bearer {}", access.jwt));
+    let mut router = TaskCommandRouterClient::with_interceptor(connect(&access.url).await, headers);
+    let file = state
+        .join("sandboxes")
+        .join(&source.sandbox_id)
+        .join("files/file");
+    crate::harness::in_time(async {
+        while std::fs::read(&file).ok().as_deref() != Some(b"kept\n") {
+            tokio::task::yield_now().await;
+        }
+    })
+    .await;
+    let request = TaskSnapshotFilesystemRequest {
+        task_id: source.task_id.clone(),
+        snapshot_id: "snapshot".to_owned(),
+        ttl_seconds: Some(-1),
+        ..TaskSnapshotFilesystemRequest::default()
+    };
+    let snapshot = router.task_snapshot_filesystem(request).await.unwrap();
+    let snapshot = snapshot.into_inner().image_id;
+    other.kill();
+
+    let numbers: String = (1..=100_000).map(|number| format!("{number}\n")).collect();
+    // After a SIGKILL, after an orderly end, and again.
+    for round in 0..3 {
+        let server = Server::start(options(&state)).await.unwrap();
+        let mut control = control(&server.url()).await;
+        let url = server.url();
+        assert_eq!(
+            stdout(&url, &little.task_id, &mut control).await,
+            b"little\n"
+        );
+        assert!(stdout(&url, &much.task_id, &mut control).await == numbers.as_bytes());
+        let logs = pb::SandboxGetLogsRequest {
+            sandbox_id: much.sandbox_id.clone(),
+            file_descriptor: pb::FileDescriptor::Stderr.into(),
+            timeout: 55.0,
+            last_entry_id: String::new(),
+        };
+        let mut logs = control.sandbox_get_logs(logs).await.unwrap().into_inner();
+        let mut text = String::new();
+        while let Some(batch) = logs.message().await.unwrap() {
+            text.extend(batch.items.into_iter().map(|item| item.data));
+        }
+        assert!(text == numbers);
+        let request = sandbox(&app_id, &snapshot, "cat file", &format!("restored-{round}"));
+        let restored = control
+            .sandbox_create_v2(request)
+            .await
+            .unwrap()
+            .into_inner();
+        let result = wait(&mut control, &restored.sandbox_id).await;
+        assert_eq!(result.status(), GenericStatus::Success, "{result:?}");
+        assert_eq!(
+            stdout(&url, &restored.task_id, &mut control).await,
+            b"kept\n"
+        );
+        server.shutdown().await;
+    }
+}
+
+#[tokio::test]
+async fn executed_commands_of_a_killed_server_are_ended() {
+    let directory = tempfile::tempdir().unwrap();
+    let state = directory.path().join("state");
+    let mut other = Other::start(&state).await;
+    let app_id = app(&mut other.control, "app").await;
+    let image_id = image(&mut other.control, &app_id).await;
+    let request = sandbox(&app_id, &image_id, "sleep 100", "own");
+    let created = other
+        .control
+        .sandbox_create_v2(request)
+        .await
+        .unwrap()
+        .into_inner();
+    let access = created.command_router_access.unwrap();
+    let headers = Headers::default().with("authorization", &format!("Bearer {}", access.jwt));
+    let mut router = TaskCommandRouterClient::with_interceptor(connect(&access.url).await, headers);
+    let fifo = Fifo::new();
+    let scripts = [
+        // One that hides from the search: only its record leads to it.
+        format!(
+            "exec env -i sh -c 'echo $$ > {}; exec sleep 100'",
+            fifo.path()
+        ),
+        format!(
+            "trap '' TERM; echo $$ > {}; while :; do sleep 1; done",
+            fifo.path()
+        ),
+        format!("setsid sh -c 'echo $$ > {}; exec sleep 100' &", fifo.path()),
+    ];
+    let mut pids = Vec::new();
+    for (number, script) in scripts.iter().enumerate() {
+        let request = TaskExecStartRequest {
+            task_id: created.task_id.clone(),
+            exec_id: number.to_string(),
+            command_args: ["sh", "-c", script].map(str::to_owned).into(),
+            ..TaskExecStartRequest::default()
+        };
+        router.task_exec_start(request).await.unwrap();
+        pids.push(fifo.read().await);
+    }
+    other.kill();
+    assert!(
+        pids.iter().all(|pid| is_running(pid)),
+        "they outlive their server"
+    );
+    let server = Server::start(options(&state)).await.unwrap();
+    assert!(!pids.iter().any(|pid| is_running(pid)));
+    assert_eq!(marked(&marker(&state)), Vec::<i32>::new());
+    server.shutdown().await;
 }

@@ -60,6 +60,9 @@ async fn unknown_calls_are_unimplemented_and_counted() {
     let sandbox = local.sandbox(["true"]).create().await;
     let start = tcr::TaskExecStartRequest {
         task_id: sandbox.task.clone(),
+        exec_id: "exec".to_owned(),
+        command_args: vec!["true".to_owned()],
+        container_id: "another".to_owned(),
         ..tcr::TaskExecStartRequest::default()
     };
     let started = local.router(&sandbox.jwt).task_exec_start(start).await;

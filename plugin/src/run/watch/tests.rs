@@ -179,6 +179,8 @@ impl Simulation {
             .skip_while(|(_, created_at)| page.before().is_some_and(|before| *created_at >= before))
             .map(|(number, created_at)| Listed {
                 id: format!("sb-{number}"),
+                name: None,
+                tags: Vec::new(),
                 created_at,
                 ending: match self.server.listings {
                     Listings::WithoutResults => None,

@@ -12,7 +12,8 @@ use std::{io, os::fd::OwnedFd, os::unix::process::CommandExt, process::Command};
 use rustix::{
     fs::{Mode, OFlags, open},
     io::{read, write},
-    process::{Resource, Rlimit, setrlimit},
+    process::{Resource, Rlimit, ioctl_tiocsctty, setrlimit, setsid},
+    stdio::stdin,
 };
 
 /// Makes the new process write down who it is before it becomes the command,
@@ -22,15 +23,27 @@ use rustix::{
 /// So there is never a command without a record: a server killed at any
 /// instruction leaves either nothing or something the next one can find.
 /// Nothing is forced to the disk, because no process survives the machine.
-pub(super) fn record_itself(command: &mut Command, record: OwnedFd, descriptors: Rlimit) {
+///
+/// With a terminal as its input it leads a session of its own, to which that
+/// terminal belongs: so the terminal's interrupt character reaches it.
+pub(super) fn record_itself(
+    command: &mut Command,
+    record: OwnedFd,
+    descriptors: Rlimit,
+    takes_terminal: bool,
+) {
     let before_exec = move || {
+        if takes_terminal {
+            setsid()?;
+            ioctl_tiocsctty(stdin())?;
+        }
         write_stat(&record)?;
         inherit_none();
         setrlimit(Resource::Nofile, descriptors)?;
         Ok(())
     };
-    // SAFETY: the closure makes system calls (open, read, write, close,
-    // close_range, prlimit) on a stack buffer and on descriptors it owns. It
+    // SAFETY: the closure makes system calls (setsid, ioctl, open, read, write,
+    // close, close_range, prlimit) on a stack buffer and on descriptors it owns. It
     // does not allocate, take locks, unwind or touch memory shared with other
     // threads; an error is an errno, made without allocating.
     unsafe {

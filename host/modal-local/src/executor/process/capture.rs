@@ -1,18 +1,22 @@
-//! Copies a pipe into a log.
+//! Copies a pipe, or a terminal, into a log.
 
 use std::{io, os::fd::OwnedFd};
 
 use bytes::BytesMut;
+use rustix::io::Errno;
 use tokio::net::unix::pipe::Receiver;
 
 use super::log::Appender;
 use crate::limits;
 
-/// Reads a pipe to its end. The next read waits until the last one is kept, so
-/// that a command that writes faster than the disk waits for it.
-pub(super) async fn capture(pipe: OwnedFd, mut log: Appender) {
+/// Reads to the end. The next read waits until the last one is kept, so that a
+/// command that writes faster than the disk waits for it. The descriptor does
+/// not block; without one the stream is empty.
+pub(super) async fn capture(source: Option<OwnedFd>, mut log: Appender) {
+    let Some(source) = source else { return };
     let result = async {
-        let pipe = Receiver::from_owned_fd(pipe)?;
+        // A terminal is not a pipe, but as good.
+        let pipe = Receiver::from_owned_fd_unchecked(source)?;
         loop {
             pipe.readable().await?;
             // Allocated only when there is something to read: an idle sandbox
@@ -22,6 +26,10 @@ pub(super) async fn capture(pipe: OwnedFd, mut log: Appender) {
                 Ok(0) => return Ok(()),
                 Ok(_) => log.append(buffer.freeze()).await,
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                // So ends a terminal that nobody holds any more.
+                Err(error) if error.raw_os_error() == Some(Errno::IO.raw_os_error()) => {
+                    return Ok(());
+                }
                 Err(error) => return Err(error),
             }
         }

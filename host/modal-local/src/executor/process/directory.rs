@@ -2,9 +2,11 @@
 //!
 //! ```text
 //! sandboxes/sb-…/process    who runs the command, for the next server
+//!                process-N  the same for the Nth command that was executed
 //!                files/     the sandbox's directory: working directory, HOME
 //!                files/.tmp TMPDIR
 //!                stdout.N   output from offset N on
+//!                exec-M-stdout.N  the same for the Mth command
 //! ```
 
 use std::{
@@ -29,7 +31,8 @@ use crate::{ids::SandboxId, limits, state_dir, sync::lock};
 #[derive(Debug)]
 pub(super) struct Directories {
     root: PathBuf,
-    spare: Mutex<Vec<PathBuf>>,
+    /// `None` once nothing is started any more.
+    spare: Mutex<Option<Vec<PathBuf>>>,
     recycled: AtomicU64,
 }
 
@@ -38,7 +41,7 @@ impl Directories {
     pub(super) fn new(root: PathBuf) -> Self {
         Self {
             root,
-            spare: Mutex::default(),
+            spare: Mutex::new(Some(Vec::new())),
             recycled: AtomicU64::new(0),
         }
     }
@@ -51,7 +54,7 @@ impl Directories {
     /// A directory as good as new. Blocks.
     pub(super) fn create(&self, sandbox: &SandboxId) -> io::Result<Directory> {
         let path = self.path(sandbox);
-        let spare = lock(&self.spare).pop();
+        let spare = lock(&self.spare).as_mut().and_then(Vec::pop);
         if spare.is_some_and(|spare| fs::rename(spare, &path).is_ok()) {
             return Ok(Directory { path, keep: false });
         }
@@ -61,15 +64,31 @@ impl Directories {
     /// Takes a sandbox's directory away. Blocks.
     pub(super) fn remove(&self, sandbox: &SandboxId) {
         let path = self.path(sandbox);
-        if !is_as_new(&path) || lock(&self.spare).len() >= limits::SPARE_DIRECTORIES {
-            return remove(&path);
+        if !self.recycle(&path) {
+            remove(&path);
+        }
+    }
+
+    fn recycle(&self, path: &Path) -> bool {
+        let mut spares = lock(&self.spare);
+        let Some(spares) = spares.as_mut() else {
+            return false;
+        };
+        if spares.len() >= limits::SPARE_DIRECTORIES || !is_as_new(path) {
+            return false;
         }
         let number = self.recycled.fetch_add(1, Ordering::Relaxed);
         let spare = self.root.join(format!("spare-{number}"));
-        match fs::rename(&path, &spare) {
-            Ok(()) => lock(&self.spare).push(spare),
-            Err(_) => remove(&path),
+        let renamed = fs::rename(path, &spare).is_ok();
+        if renamed {
+            spares.push(spare);
         }
+        renamed
+    }
+
+    /// Lets nothing be used again: nothing is started any more. Blocks.
+    pub(super) fn close(&self) {
+        drop(lock(&self.spare).take());
     }
 }
 
@@ -92,23 +111,11 @@ impl Directory {
 
     /// What the sandbox sees as its own.
     pub(super) fn files(&self) -> PathBuf {
-        self.path.join("files")
+        files(&self.path)
     }
 
-    pub(super) fn temporary(&self) -> PathBuf {
-        self.path.join("files").join(".tmp")
-    }
-
-    /// Starts the record of the process: the line with the boot.
-    pub(super) fn start_record(&self, boot: &str) -> io::Result<File> {
-        let mut record = OpenOptions::new()
-            .write(true)
-            .create(true)
-            .truncate(true)
-            .mode(0o600)
-            .open(record(&self.path))?;
-        writeln!(record, "{boot}")?;
-        Ok(record)
+    fn temporary(&self) -> PathBuf {
+        temporary(&self.path)
     }
 
     pub(super) fn keep(mut self) {
@@ -124,9 +131,72 @@ impl Drop for Directory {
     }
 }
 
+/// What a sandbox sees as its own, below its directory.
+pub(super) fn files(sandbox: &Path) -> PathBuf {
+    sandbox.join("files")
+}
+
+pub(super) fn temporary(sandbox: &Path) -> PathBuf {
+    sandbox.join("files").join(".tmp")
+}
+
+const RECORD: &str = "process";
+
 /// Where the record of a sandbox's process stands.
 pub(super) fn record(sandbox: &Path) -> PathBuf {
-    sandbox.join("process")
+    sandbox.join(RECORD)
+}
+
+/// Where the record of an executed command stands.
+pub(super) fn exec_record(sandbox: &Path, number: u64) -> PathBuf {
+    sandbox.join(format!("{RECORD}-{number}"))
+}
+
+/// Starts the record of a process: the line with the boot.
+pub(super) fn start_record(path: &Path, boot: &str) -> io::Result<File> {
+    let mut record = OpenOptions::new()
+        .write(true)
+        .create(true)
+        .truncate(true)
+        .mode(0o600)
+        .open(path)?;
+    writeln!(record, "{boot}")?;
+    Ok(record)
+}
+
+/// The records of all processes of a sandbox.
+pub(super) fn records(sandbox: &Path) -> Vec<PathBuf> {
+    let entries = fs::read_dir(sandbox).into_iter().flatten().flatten();
+    entries
+        .filter(|entry| {
+            let name = entry.file_name();
+            name.as_encoded_bytes().starts_with(RECORD.as_bytes())
+        })
+        .map(|entry| entry.path())
+        .collect()
+}
+
+/// Takes everything away but the output of the sandbox's own command, which is
+/// readable when it has ended.
+pub(super) fn strip(sandbox: &Path) {
+    let is_output = |name: &std::ffi::OsStr| {
+        let bytes = name.as_encoded_bytes();
+        bytes.starts_with(b"stdout.") || bytes.starts_with(b"stderr.")
+    };
+    let mut kept = false;
+    for entry in fs::read_dir(sandbox).into_iter().flatten().flatten() {
+        if is_output(&entry.file_name()) {
+            kept = true;
+        } else if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
+            remove(&entry.path());
+        } else {
+            // What stays goes with the directory.
+            let _ = fs::remove_file(entry.path());
+        }
+    }
+    if !kept {
+        remove(sandbox);
+    }
 }
 
 /// Whether a command left a directory as it was given: nothing in it, and no
@@ -189,7 +259,7 @@ mod tests {
             let id = SandboxId::from_text(format!("sb-{number}"));
             let directory = directories.create(&id).unwrap();
             assert!(is_as_new(&directory.path));
-            drop(directory.start_record("boot").unwrap());
+            drop(start_record(&record(&directory.path), "boot").unwrap());
             assert_eq!(fs::read(record(&directory.path)).unwrap(), b"boot\n");
             let inode = fs::metadata(directory.files()).unwrap().ino();
             change(&directory.path);

@@ -15,7 +15,7 @@ use rustix::{
 };
 use tokio::io::{Interest, unix::AsyncFd};
 
-use crate::executor::Exit;
+use crate::executor::ProcessExit;
 
 /// A child that leads its own process group, and has not been reaped: while
 /// this lives, neither its pid nor its group can mean anything else.
@@ -60,18 +60,16 @@ impl Child {
     }
 
     /// How it exited, which leaves it a zombie; `None` while it runs.
-    pub(super) fn exit(&self) -> io::Result<Option<Exit>> {
+    pub(super) fn exit(&self) -> io::Result<Option<ProcessExit>> {
         let options = WaitIdOptions::EXITED | WaitIdOptions::NOHANG | WaitIdOptions::NOWAIT;
         let Some(status) = waitid(WaitId::PidFd(self.pidfd.as_fd()), options)? else {
             return Ok(None);
         };
-        Ok(Some(
-            match (status.exit_status(), status.terminating_signal()) {
-                (Some(code), _) => Exit::code(code),
-                (_, Some(signal)) => Exit::signal(signal),
-                _ => Exit::lost("the command ended in an unknown way"),
-            },
-        ))
+        match (status.exit_status(), status.terminating_signal()) {
+            (Some(code), _) => Ok(Some(ProcessExit::Code(code))),
+            (_, Some(signal)) => Ok(Some(ProcessExit::Signal(signal))),
+            _ => Err(io::Error::other("it ended in an unknown way")),
+        }
     }
 
     /// Lets go of the zombie.
@@ -176,7 +174,8 @@ mod tests {
         let mut leader = Watched::new(Child::new(spawn("exit 7")).unwrap()).unwrap();
         leader.exited().await;
         for _ in 0..2 {
-            assert_eq!(leader.process().exit().unwrap(), Some(Exit::code(7)));
+            let exit = leader.process().exit().unwrap();
+            assert_eq!(exit, Some(ProcessExit::Code(7)));
         }
         leader.process_mut().reap();
         assert!(leader.process().reaped);

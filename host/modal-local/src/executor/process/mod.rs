@@ -5,20 +5,27 @@ mod before_exec;
 mod capture;
 mod directory;
 mod ending;
+mod exec;
+mod file_tool;
 mod identity;
 mod leader;
 mod log;
+mod room;
+mod snapshot;
 mod start;
+mod stdio;
 mod sweep;
+mod usage;
 
-pub(crate) use self::directory::remove;
 pub use self::start::{Prepare, PrepareSandbox};
+pub(crate) use self::{directory::remove, file_tool::writes_a_file};
 
 use std::{
+    collections::{BTreeMap, BTreeSet},
     fs, io,
     os::unix::fs::OpenOptionsExt,
-    path::Path,
-    sync::{Arc, OnceLock},
+    path::{Path, PathBuf},
+    sync::{Arc, Mutex, OnceLock},
     time::Duration,
 };
 
@@ -34,15 +41,22 @@ use self::{
     directory::Directories,
     leader::{Child, Watched},
     log::Log,
-    start::{Started, Surroundings},
+    room::Room,
+    snapshot::Snapshots,
+    start::{Place, Started, Surroundings},
+    stdio::CommandInput,
     sweep::Sweeper,
 };
-use super::{Executor, Exit, Launch, Outputs, Stop};
+use super::{
+    ExecLaunch, Executor, Exit, Hash, Heads, Launch, NeverRan, Outputs, ProcessExit, Stop, Streams,
+    Text,
+};
 use crate::{
     ids::SandboxId,
     limits::{self, Limits},
     random::Random,
     state_dir::{self, StateDir},
+    sync::lock,
 };
 
 /// Runs commands in directories of a state directory.
@@ -54,10 +68,14 @@ struct Inner {
     /// Kept locked.
     state: Arc<StateDir>,
     directories: Directories,
+    snapshots: Snapshots,
     surroundings: Surroundings,
     sweeper: Sweeper,
     starts: Semaphore,
+    /// Of every sandbox whose command runs.
+    rooms: Mutex<BTreeMap<SandboxId, Arc<Room>>>,
     output_cap: u64,
+    exec_output_cap: u64,
     ending_grace: Duration,
 }
 
@@ -72,6 +90,7 @@ impl ProcessExecutor {
         let instance = instance(&state.instance())?;
         let executor = Self(Arc::new(Inner {
             directories: Directories::new(state.sandboxes()),
+            snapshots: Snapshots::open(&state.snapshots())?,
             state,
             surroundings: Surroundings {
                 base: Surroundings::base(),
@@ -81,7 +100,9 @@ impl ProcessExecutor {
             },
             sweeper: Sweeper::new(&instance),
             starts: Semaphore::new(limits::STARTS_AT_ONCE),
+            rooms: Mutex::default(),
             output_cap: limits.output_per_stream,
+            exec_output_cap: limits.exec_output_per_stream.max(limits::EXEC_OUTPUT_MIN),
             ending_grace: limits.ending_grace,
         }));
         executor.0.reclaim().await?;
@@ -93,10 +114,65 @@ impl Executor for ProcessExecutor {
     fn run(
         &self,
         launch: Launch,
-        started: oneshot::Sender<Outputs>,
+        started: oneshot::Sender<Streams>,
         stop: Stop,
     ) -> BoxFuture<'static, Exit> {
         Arc::clone(&self.0).run(launch, started, stop).boxed()
+    }
+
+    fn exec(
+        &self,
+        launch: ExecLaunch,
+        started: oneshot::Sender<Streams>,
+        stop: Stop,
+    ) -> BoxFuture<'static, Result<ProcessExit, NeverRan>> {
+        Arc::clone(&self.0).exec(launch, started, stop).boxed()
+    }
+
+    fn snapshot(&self, sandbox: SandboxId) -> BoxFuture<'static, io::Result<Hash>> {
+        let inner = Arc::clone(&self.0);
+        let files = directory::files(&inner.directories.path(&sandbox));
+        let take = spawn_blocking(move || inner.snapshots.take(&files));
+        async { take.await? }.boxed()
+    }
+
+    fn retain_snapshots(&self, wanted: BTreeSet<Hash>) -> BoxFuture<'static, ()> {
+        let inner = Arc::clone(&self.0);
+        off_thread(move || {
+            if let Err(error) = inner.snapshots.retain(|hash| wanted.contains(&hash)) {
+                tracing::warn!(%error, "old snapshots cannot be removed");
+            }
+        })
+        .boxed()
+    }
+
+    fn disk_usage(&self) -> BoxFuture<'static, io::Result<u64>> {
+        let state = Arc::clone(&self.0.state);
+        let measure = spawn_blocking(move || {
+            let (sandboxes, snapshots) = (state.sandboxes(), state.snapshots());
+            Ok(usage::of(&sandboxes)?.saturating_add(usage::of(&snapshots)?))
+        });
+        async { measure.await? }.boxed()
+    }
+
+    fn reopen(&self, recorded: Vec<(SandboxId, Heads)>) -> BTreeMap<SandboxId, Outputs> {
+        let directories = &self.0.directories;
+        let known: BTreeSet<PathBuf> = recorded
+            .iter()
+            .map(|(id, _)| directories.path(id))
+            .collect();
+        for path in self.0.kept() {
+            if !known.contains(&path) {
+                remove(&path);
+            }
+        }
+        recorded
+            .into_iter()
+            .map(|(id, heads)| {
+                let outputs = reopened(&directories.path(&id), &heads);
+                (id, outputs)
+            })
+            .collect()
     }
 
     fn forget(&self, sandbox: SandboxId) -> BoxFuture<'static, ()> {
@@ -105,8 +181,12 @@ impl Executor for ProcessExecutor {
     }
 
     fn close(&self) -> BoxFuture<'static, ()> {
-        let sandboxes = self.0.state.sandboxes();
-        off_thread(move || remove(&sandboxes)).boxed()
+        let inner = Arc::clone(&self.0);
+        off_thread(move || {
+            inner.directories.close();
+            inner.kept().iter().for_each(|path| directory::strip(path));
+        })
+        .boxed()
     }
 }
 
@@ -114,41 +194,46 @@ impl Inner {
     async fn run(
         self: Arc<Self>,
         launch: Launch,
-        started: oneshot::Sender<Outputs>,
+        started: oneshot::Sender<Streams>,
         mut stop: Stop,
     ) -> Exit {
         let sandbox = launch.sandbox.id.clone();
-        let Started {
-            child,
-            stdout,
-            stderr,
-        } = match Arc::clone(&self).start(launch).await {
+        let (Started { child, channels }, place) = match Arc::clone(&self).start(launch).await {
             Ok(started) => started,
-            Err(exit) => return exit,
+            Err(NeverRan::SandboxEnded) => return Exit::terminated(""),
+            Err(NeverRan::CannotStart { code, reason }) => return Exit::never_ran(code, reason),
         };
         let mut leader = match Watched::new(child) {
             Ok(leader) => leader,
             Err(error) => return Exit::lost(format!("cannot watch the command: {error}")),
         };
+        let input = match CommandInput::new(channels.input, channels.end_of_input) {
+            Ok(input) => input,
+            Err(error) => return Exit::lost(format!("cannot reach the command: {error}")),
+        };
 
-        let directory = self.directories.path(&sandbox);
+        let directory = place.path.clone();
         let (stdout_log, stdout_appender) = Log::new(directory.clone(), "stdout", self.output_cap);
         let (stderr_log, stderr_appender) = Log::new(directory, "stderr", self.output_cap);
-        let _ = started.send(Outputs {
-            stdout: stdout_log,
-            stderr: stderr_log,
+        let captured = futures::future::join(
+            capture::capture(channels.stdout, stdout_appender),
+            capture::capture(channels.stderr, stderr_appender),
+        );
+        let room = Furnished::new(&self, sandbox.clone(), place);
+        let _ = started.send(Streams {
+            input: input.clone(),
+            outputs: Outputs {
+                stdout: stdout_log,
+                stderr: stderr_log,
+            },
         });
-        self.supervise(&sandbox, &leader, &mut stop, async {
-            futures::future::join(
-                capture::capture(stdout, stdout_appender),
-                capture::capture(stderr, stderr_appender),
-            )
+        self.supervise(&sandbox, &leader, &room.room, &mut stop, captured)
             .await;
-        })
-        .await;
+        input.release();
+        drop(room);
 
         let exit = match leader.process().exit() {
-            Ok(Some(exit)) => exit,
+            Ok(Some(exit)) => exit.into(),
             Ok(None) => Exit::lost("the command cannot be ended"),
             Err(error) => Exit::lost(format!("the exit of the command is unknown: {error}")),
         };
@@ -162,8 +247,9 @@ impl Inner {
         &self,
         sandbox: &SandboxId,
         leader: &Watched<Child>,
+        room: &Room,
         stop: &mut Stop,
-        captured: impl Future<Output = ()>,
+        captured: impl Future,
     ) {
         let ended = async {
             tokio::select! {
@@ -173,6 +259,7 @@ impl Inner {
                     ending::ask(&self.sweeper, sandbox, leader, self.ending_grace).await;
                 }
             }
+            room.close().await;
             ending::kill(&self.sweeper, sandbox, leader).await;
         };
         tokio::pin!(captured, ended);
@@ -182,24 +269,40 @@ impl Inner {
                 // The pipes end with the last process that holds them.
                 let _ = timeout(limits::OUTPUT_DRAIN, captured).await;
             }
-            () = &mut captured => ended.await,
+            _ = &mut captured => ended.await,
         }
+        room.vacate().await;
     }
 
-    async fn start(self: Arc<Self>, launch: Launch) -> Result<Started, Exit> {
+    async fn start(self: Arc<Self>, launch: Launch) -> Result<(Started, Place), NeverRan> {
+        self.start_with(move |inner| {
+            let marker = inner.sweeper.marker(&launch.sandbox.id);
+            inner
+                .surroundings
+                .start(launch, &inner.directories, &inner.snapshots, marker)
+        })
+        .await
+    }
+
+    /// Starts something when it is its turn, on a thread that may block.
+    async fn start_with<T: Send + 'static>(
+        self: Arc<Self>,
+        start: impl FnOnce(&Self) -> Result<T, NeverRan> + Send + 'static,
+    ) -> Result<T, NeverRan> {
         // Fails only when it is closed, which it never is.
         let _turn = self.starts.acquire().await;
         let inner = Arc::clone(&self);
-        let start = spawn_blocking(move || {
-            let id = &launch.sandbox.id;
-            let marker = inner.sweeper.marker(id);
-            inner
-                .surroundings
-                .start(&launch, &inner.directories, &marker)
-        });
-        start
-            .await
-            .unwrap_or_else(|error| Err(Exit::lost(format!("its start failed: {error}"))))
+        let started = spawn_blocking(move || start(&inner)).await;
+        started.unwrap_or_else(|error| {
+            Err(NeverRan::CannotStart {
+                code: 1,
+                reason: format!("its start failed: {error}"),
+            })
+        })
+    }
+
+    fn room(&self, sandbox: &SandboxId) -> Option<Arc<Room>> {
+        lock(&self.rooms).get(sandbox).cloned()
     }
 
     /// Ends what an earlier server left, by its records and by the marker, and
@@ -207,8 +310,12 @@ impl Inner {
     async fn reclaim(&self) -> io::Result<()> {
         let mut leaders = Vec::new();
         for entry in fs::read_dir(self.state.sandboxes())? {
-            let record = directory::record(&entry?.path());
-            leaders.extend(identity::recorded(&record));
+            let records = directory::records(&entry?.path());
+            leaders.extend(
+                records
+                    .iter()
+                    .filter_map(|record| identity::recorded(record)),
+            );
         }
         ending::reclaim(
             &self.sweeper,
@@ -217,10 +324,56 @@ impl Inner {
             self.ending_grace,
         )
         .await;
-        let sandboxes = self.state.sandboxes();
-        let old = sandboxes.clone();
-        off_thread(move || remove(&old)).await;
-        state_dir::create(&sandboxes, false)
+        let old = self.kept();
+        off_thread(move || old.iter().for_each(|path| directory::strip(path))).await;
+        state_dir::create(&self.state.sandboxes(), false)
+    }
+
+    /// The directories of sandboxes, and of those to come.
+    fn kept(&self) -> Vec<PathBuf> {
+        let entries = fs::read_dir(self.state.sandboxes());
+        let entries = entries.into_iter().flatten().flatten();
+        entries.map(|entry| entry.path()).collect()
+    }
+}
+
+/// The output of a sandbox of an earlier server. Blocks for a moment.
+fn reopened(directory: &Path, heads: &Heads) -> Outputs {
+    let log = |name: &str, head: &[u8]| -> Arc<dyn super::Output> {
+        match Log::reopen(directory, name, head) {
+            Ok(log) => log,
+            // It has no directory: all of it was recorded.
+            Err(_) => Arc::new(Text::new(head.to_vec())),
+        }
+    };
+    Outputs {
+        stdout: log("stdout", &heads.stdout),
+        stderr: log("stderr", &heads.stderr),
+    }
+}
+
+/// A room that others find as long as this lives.
+struct Furnished<'a> {
+    inner: &'a Inner,
+    sandbox: SandboxId,
+    room: Arc<Room>,
+}
+
+impl<'a> Furnished<'a> {
+    fn new(inner: &'a Inner, sandbox: SandboxId, place: Place) -> Self {
+        let room = Room::new(place);
+        lock(&inner.rooms).insert(sandbox.clone(), Arc::clone(&room));
+        Self {
+            inner,
+            sandbox,
+            room,
+        }
+    }
+}
+
+impl Drop for Furnished<'_> {
+    fn drop(&mut self) {
+        lock(&self.inner.rooms).remove(&self.sandbox);
     }
 }
 

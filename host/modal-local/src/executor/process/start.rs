@@ -7,18 +7,24 @@ use std::{
     fmt, io,
     os::unix::process::CommandExt,
     path::{Path, PathBuf},
-    process::{Command, Stdio},
+    process::Command,
     sync::Arc,
 };
 
 use rustix::{
     io::Errno,
-    pipe::{PipeFlags, pipe_with},
     process::{Pid, Rlimit},
 };
 
-use super::{before_exec, directory::Directories, leader::Child, sweep::MARKER};
-use crate::executor::{Exit, Launch};
+use super::{
+    before_exec,
+    directory::{self, Directories, Directory},
+    leader::Child,
+    snapshot::Snapshots,
+    stdio::{Channels, Ends},
+    sweep::MARKER,
+};
+use crate::executor::{ExecLaunch, Launch, NeverRan, Stderr, Stdio};
 
 /// What a [`Prepare`] function is told about a sandbox that is about to start.
 #[derive(Debug)]
@@ -27,7 +33,8 @@ pub struct PrepareSandbox<'a> {
     /// Its id, `sb-…`.
     pub sandbox_id: &'a str,
     /// The sandbox's directory, which is its default working directory. It
-    /// exists and holds only `.tmp`.
+    /// exists and holds only `.tmp`, and what the snapshot holds that the
+    /// sandbox begins with.
     pub directory: &'a Path,
     /// The tags it was created with.
     pub tags: &'a BTreeMap<String, String>,
@@ -63,8 +70,17 @@ impl fmt::Debug for Surroundings {
 #[derive(Debug)]
 pub(super) struct Started {
     pub(super) child: Child,
-    pub(super) stdout: std::os::fd::OwnedFd,
-    pub(super) stderr: std::os::fd::OwnedFd,
+    pub(super) channels: Channels,
+}
+
+/// What the commands of one sandbox have in common.
+#[derive(Debug)]
+pub(super) struct Place {
+    /// The directory with everything of the sandbox.
+    pub(super) path: PathBuf,
+    pub(super) marker: String,
+    pub(super) env: BTreeMap<String, String>,
+    pub(super) workdir: PathBuf,
 }
 
 impl Surroundings {
@@ -83,78 +99,157 @@ impl Surroundings {
         ]
     }
 
-    /// Starts a command in a new directory, which stays. Blocks.
+    /// Starts the command of a sandbox in a new directory, which stays. Blocks.
     pub(super) fn start(
         &self,
-        launch: &Launch,
+        launch: Launch,
         directories: &Directories,
-        marker: &str,
-    ) -> Result<Started, Exit> {
-        let failed = |what: &'static str| {
-            move |error: io::Error| Exit::never_ran(CANNOT_START, format!("{what}: {error}"))
-        };
+        snapshots: &Snapshots,
+        marker: String,
+    ) -> Result<(Started, Place), NeverRan> {
         let directory = directories
             .create(&launch.sandbox.id)
-            .map_err(failed("cannot create its directory"))?;
-        let files = directory.files();
-        if let Some(prepare) = &self.prepare {
-            prepare(&PrepareSandbox {
-                sandbox_id: launch.sandbox.id.as_str(),
-                directory: &files,
-                tags: launch.sandbox.tags().as_map(),
-                env: &launch.env,
-            })
-            .map_err(failed("cannot prepare its directory"))?;
+            .map_err(cannot("create its directory"))?;
+        if let Some(snapshot) = launch.snapshot {
+            snapshots
+                .restore(snapshot, &directory.files())
+                .map_err(cannot("restore its snapshot"))?;
         }
-        let workdir = launch.workdir.as_ref().map_or(files.clone(), PathBuf::from);
+        self.prepare(&launch, &directory)?;
+        let workdir = launch.workdir.map_or(directory.files(), PathBuf::from);
+        let place = Place {
+            path: directories.path(&launch.sandbox.id),
+            marker,
+            env: launch.env,
+            workdir,
+        };
+        let started = self.spawn(&Spawn {
+            argv: command_line(&launch.argv),
+            place: &place,
+            env: &BTreeMap::new(),
+            workdir: &place.workdir,
+            record: &directory::record(&place.path),
+            stdio: Stdio::Pipes {
+                stdout: true,
+                stderr: Stderr::Pipe,
+            },
+        })?;
+        directory.keep();
+        Ok((started, place))
+    }
+
+    fn prepare(&self, launch: &Launch, directory: &Directory) -> Result<(), NeverRan> {
+        let Some(prepare) = &self.prepare else {
+            return Ok(());
+        };
+        prepare(&PrepareSandbox {
+            sandbox_id: launch.sandbox.id.as_str(),
+            directory: &directory.files(),
+            tags: launch.sandbox.tags().as_map(),
+            env: &launch.env,
+        })
+        .map_err(cannot("prepare its directory"))
+    }
+
+    /// Starts one more command of a sandbox. Blocks.
+    pub(super) fn exec(
+        &self,
+        launch: &ExecLaunch,
+        place: &Place,
+        record: &Path,
+    ) -> Result<Started, NeverRan> {
+        let workdir = launch.workdir.as_ref().map(PathBuf::from);
+        self.spawn(&Spawn {
+            argv: &launch.argv,
+            place,
+            env: &launch.env,
+            workdir: workdir.as_ref().unwrap_or(&place.workdir),
+            record,
+            stdio: launch.stdio,
+        })
+    }
+
+    fn spawn(&self, spawn: &Spawn<'_>) -> Result<Started, NeverRan> {
+        let Spawn { place, workdir, .. } = spawn;
+        let (program, arguments) = spawn
+            .argv
+            .split_first()
+            .ok_or_else(|| cannot_start("it has no command".to_owned()))?;
         if !workdir.is_dir() {
-            return Err(Exit::never_ran(
-                CANNOT_START,
-                format!(
-                    "its working directory {} is not a directory of this machine \
-                     (the local Modal runs commands on the host's file system)",
-                    workdir.display()
-                ),
-            ));
+            return Err(cannot_start(format!(
+                "its working directory {} is not a directory of this machine \
+                 (the local Modal runs commands on the host's file system)",
+                workdir.display()
+            )));
         }
+        let (
+            channels,
+            Ends {
+                input,
+                stdout,
+                stderr,
+            },
+        ) = Channels::open(spawn.stdio).map_err(cannot("create its pipes"))?;
+        let record = directory::start_record(spawn.record, &self.boot)
+            .map_err(cannot("create its record"))?;
 
-        let pipe = || pipe_with(PipeFlags::CLOEXEC).map_err(io::Error::from);
-        let (stdout, stdout_end) = pipe().map_err(failed("cannot create a pipe"))?;
-        let (stderr, stderr_end) = pipe().map_err(failed("cannot create a pipe"))?;
-        let record = directory
-            .start_record(&self.boot)
-            .map_err(failed("cannot create its record"))?;
-
-        let (program, arguments) = command_line(&launch.argv);
         let mut command = Command::new(program);
         command
             .args(arguments)
             .env_clear()
             .envs(self.base.iter().map(|(key, value)| (key, value)))
-            .env("HOME", &files)
-            .env("TMPDIR", directory.temporary())
-            .envs(&launch.env)
-            .env(MARKER, marker)
-            .current_dir(&workdir)
-            .stdin(Stdio::null())
-            .stdout(stdout_end)
-            .stderr(stderr_end)
-            .process_group(0);
-        before_exec::record_itself(&mut command, record.into(), self.descriptors);
-        let child = command
-            .spawn()
-            .map_err(|error| Exit::never_ran(code_of(&error), reason(program, &error)))?;
+            .env("HOME", directory::files(&place.path))
+            .env("TMPDIR", directory::temporary(&place.path))
+            .envs(&place.env)
+            .envs(spawn.env)
+            .env(MARKER, &place.marker)
+            .current_dir(workdir)
+            .stdin(input)
+            .stdout(stdout)
+            .stderr(stderr);
+        let takes_terminal = matches!(spawn.stdio, Stdio::Terminal(_));
+        if !takes_terminal {
+            command.process_group(0);
+        }
+        before_exec::record_itself(
+            &mut command,
+            record.into(),
+            self.descriptors,
+            takes_terminal,
+        );
+        let child = command.spawn().map_err(|error| NeverRan::CannotStart {
+            code: code_of(&error),
+            reason: reason(program, &error),
+        })?;
         let child = i32::try_from(child.id())
             .ok()
             .and_then(Pid::from_raw)
-            .ok_or_else(|| Exit::lost("the command has no pid"))?;
-        let child = Child::new(child).map_err(failed("cannot watch the command"))?;
-        directory.keep();
-        Ok(Started {
-            child,
-            stdout,
-            stderr,
-        })
+            .ok_or_else(|| cannot_start("the command has no pid".to_owned()))?;
+        let child = Child::new(child).map_err(cannot("watch the command"))?;
+        Ok(Started { child, channels })
+    }
+}
+
+/// What tells one command of a sandbox from another.
+struct Spawn<'a> {
+    argv: &'a [String],
+    place: &'a Place,
+    /// Laid over the sandbox's own.
+    env: &'a BTreeMap<String, String>,
+    workdir: &'a Path,
+    /// Where it writes down who it is.
+    record: &'a Path,
+    stdio: Stdio,
+}
+
+fn cannot(what: &'static str) -> impl Fn(io::Error) -> NeverRan {
+    move |error| cannot_start(format!("cannot {what}: {error}"))
+}
+
+fn cannot_start(reason: String) -> NeverRan {
+    NeverRan::CannotStart {
+        code: CANNOT_START,
+        reason,
     }
 }
 
@@ -165,12 +260,13 @@ const NOT_EXECUTABLE: i32 = 126;
 const CANNOT_START: i32 = 125;
 
 /// Without a command a sandbox just exists, as one on Modal whose image sleeps.
-fn command_line(argv: &[String]) -> (&str, &[String]) {
-    static IDLE: std::sync::LazyLock<[String; 1]> =
-        std::sync::LazyLock::new(|| [i32::MAX.to_string()]);
-    match argv.split_first() {
-        Some((program, arguments)) => (program, arguments),
-        None => ("sleep", IDLE.as_slice()),
+fn command_line(argv: &[String]) -> &[String] {
+    static IDLE: std::sync::LazyLock<[String; 2]> =
+        std::sync::LazyLock::new(|| ["sleep".to_owned(), i32::MAX.to_string()]);
+    if argv.is_empty() {
+        IDLE.as_slice()
+    } else {
+        argv
     }
 }
 

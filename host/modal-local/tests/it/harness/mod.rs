@@ -1,14 +1,20 @@
 //! A server with a client, and ways to wait without sleeping.
 
+mod exec;
 mod probe;
 mod sandbox;
 
 pub(crate) use self::{
+    exec::{Exec, data, end},
     probe::{Fifo, code, in_time, is_running, items, marked, marker, variables},
     sandbox::{New, Sandbox, tag},
 };
 
-use std::{fs, path::PathBuf, time::Duration};
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 use modal_local::{Credentials, Limits, Options, Server, State};
 use modal_proto::{
@@ -130,6 +136,7 @@ impl Local {
     pub(crate) fn router(&self, jwt: &str) -> Router {
         let headers = Headers::default().with("authorization", &format!("Bearer {jwt}"));
         TaskCommandRouterClient::with_interceptor(self.channel(), headers)
+            .max_decoding_message_size(usize::MAX)
     }
 
     /// The directory of a sandbox, as its command sees it.
@@ -152,13 +159,25 @@ impl Local {
         let marker = self.marker();
         self.server.take().unwrap().shutdown().await;
         assert_eq!(marked(&marker), Vec::<i32>::new(), "processes are left");
-        let left: Vec<_> = fs::read_dir(&self.state)
-            .unwrap()
-            .map(|entry| entry.unwrap().file_name().into_string().unwrap())
-            .filter(|name| !["instance", "lock"].contains(&name.as_str()))
-            .filter(|name| !name.starts_with("state.db"))
-            .collect();
-        assert!(left.is_empty(), "directories are left: {left:?}");
+        let names = |directory: PathBuf| -> Vec<String> {
+            let entries = fs::read_dir(directory).into_iter().flatten();
+            let names = entries.map(|entry| entry.unwrap().file_name().into_string().unwrap());
+            names.collect()
+        };
+        let sandboxes = self.state.join("sandboxes");
+        for sandbox in names(sandboxes.clone()) {
+            let left = names(sandboxes.join(&sandbox));
+            let is_output = |name: &String| name.starts_with("std") && name.contains('.');
+            assert!(
+                !left.is_empty() && left.iter().all(is_output),
+                "{sandbox}: {left:?}"
+            );
+        }
+        assert!(names(self.state.join("snapshots/new")).is_empty());
+    }
+
+    pub(crate) fn state(&self) -> &Path {
+        &self.state
     }
 
     /// What the environment of every process of this server contains.

@@ -8,6 +8,7 @@ mod memory;
 mod mode;
 mod network;
 mod records;
+mod session;
 mod telling;
 mod unused;
 
@@ -139,6 +140,16 @@ async fn attack(
         kind: "attack".into(),
         message: format!("there is no attack `{name}`"),
     }]))
+}
+
+/// What this plugin does not do.
+fn unsupported<T>() -> Result<T, Error> {
+    Err(Error::Unsupported("this plugin only attacks".to_owned()))
+}
+
+/// Pieces and their size, behind the word for what a command does.
+fn attack_of_process(words: &[&str]) -> (u64, usize) {
+    (number(words, 1), number(words, 2))
 }
 
 /// An argument that is a number.

@@ -1,17 +1,9 @@
 //! Exports that a world has to have.
 
-use super::bindings::exports::zenml::flavor::{
-    catalog, config, orchestrator, sandbox, step_operator,
-};
-use super::bindings::zenml::flavor::types::{
-    Error, FlavorKind, OutputStream, RunStatus, StepStatus, StopMode,
-};
-use super::{Hostile, mode};
-use wit_bindgen::{FutureReader, StreamReader};
-
-fn unsupported<T>() -> Result<T, Error> {
-    Err(Error::Unsupported("this plugin only attacks".to_owned()))
-}
+use super::bindings::exports::zenml::flavor::{catalog, config, orchestrator, step_operator};
+use super::bindings::zenml::flavor::types::{Error, FlavorKind, RunStatus, StepStatus, StopMode};
+use super::{Hostile, mode, unsupported};
+use wit_bindgen::StreamReader;
 
 impl catalog::Guest for Hostile {
     async fn flavors() -> Result<Vec<catalog::Flavor>, Error> {
@@ -106,8 +98,12 @@ impl step_operator::Guest for Hostile {
         unsupported()
     }
 
-    async fn wait(_: step_operator::Context, _: String) -> Result<StepStatus, Error> {
-        unsupported()
+    async fn wait(_: step_operator::Context, metadata: String) -> Result<StepStatus, Error> {
+        match metadata.as_str() {
+            "spin" => super::computing::spin(),
+            "running" => Ok(StepStatus::Running),
+            _ => Ok(StepStatus::Completed),
+        }
     }
 
     async fn cancel(_: step_operator::Context, _: String) -> Result<(), Error> {
@@ -116,119 +112,5 @@ impl step_operator::Guest for Hostile {
 
     async fn docker_builds(_: String) -> Result<Vec<step_operator::DockerBuild>, Error> {
         unsupported()
-    }
-}
-
-/// There are none.
-pub(super) enum Nothing {}
-
-impl sandbox::Guest for Hostile {
-    type Session = Nothing;
-    type Process = Nothing;
-
-    async fn list(
-        _: sandbox::Context,
-        _: Vec<(String, String)>,
-        _: bool,
-    ) -> Result<Vec<sandbox::Listed>, Error> {
-        unsupported()
-    }
-}
-
-impl sandbox::GuestSession for Nothing {
-    async fn create(
-        _: sandbox::Context,
-        _: sandbox::SessionOptions,
-    ) -> Result<sandbox::Session, Error> {
-        unsupported()
-    }
-
-    async fn attach(_: sandbox::Context, _: String) -> Result<sandbox::Session, Error> {
-        unsupported()
-    }
-
-    async fn restore(
-        _: sandbox::Context,
-        _: sandbox::Snapshot,
-        _: sandbox::SessionOptions,
-    ) -> Result<sandbox::Session, Error> {
-        unsupported()
-    }
-
-    fn id(&self) -> String {
-        match *self {}
-    }
-
-    fn dashboard_url(&self) -> String {
-        match *self {}
-    }
-
-    fn metadata(&self) -> String {
-        match *self {}
-    }
-
-    async fn exec(&self, _: sandbox::Command) -> Result<sandbox::Process, Error> {
-        match *self {}
-    }
-
-    async fn upload(&self, _: String, _: StreamReader<u8>) -> Result<u64, Error> {
-        match *self {}
-    }
-
-    async fn download(
-        &self,
-        _: String,
-    ) -> Result<(StreamReader<u8>, FutureReader<Result<(), Error>>), Error> {
-        match *self {}
-    }
-
-    async fn snapshot(&self) -> Result<sandbox::Snapshot, Error> {
-        match *self {}
-    }
-
-    async fn set_tags(&self, _: Vec<(String, String)>) -> Result<(), Error> {
-        match *self {}
-    }
-
-    async fn tags(&self) -> Result<Vec<(String, String)>, Error> {
-        match *self {}
-    }
-
-    async fn close(&self) {
-        match *self {}
-    }
-
-    async fn destroy(&self) -> Result<(), Error> {
-        match *self {}
-    }
-}
-
-impl sandbox::GuestProcess for Nothing {
-    fn output(&self, _: OutputStream) -> Result<StreamReader<u8>, Error> {
-        match *self {}
-    }
-
-    fn lines(&self, _: OutputStream) -> Result<StreamReader<String>, Error> {
-        match *self {}
-    }
-
-    async fn input(&self, _: StreamReader<u8>) -> Result<(), Error> {
-        match *self {}
-    }
-
-    async fn wait(&self, _: Option<f64>) -> Result<i32, Error> {
-        match *self {}
-    }
-
-    async fn exit_code(&self) -> Result<Option<i32>, Error> {
-        match *self {}
-    }
-
-    async fn collect(&self) -> Result<sandbox::Collected, Error> {
-        match *self {}
-    }
-
-    async fn kill(&self) -> Result<(), Error> {
-        match *self {}
     }
 }

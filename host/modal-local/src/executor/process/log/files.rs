@@ -17,7 +17,7 @@ use crate::{limits, sync::lock};
 #[derive(Debug)]
 pub(super) struct Files {
     directory: PathBuf,
-    name: &'static str,
+    name: String,
     segment_size: u64,
     cap: u64,
     /// The file of the last segment; none after a failed write.
@@ -25,7 +25,7 @@ pub(super) struct Files {
 }
 
 impl Files {
-    pub(super) fn new(directory: PathBuf, name: &'static str, cap: u64) -> Self {
+    pub(super) fn new(directory: PathBuf, name: String, cap: u64) -> Self {
         let cap = cap.max(limits::OUTPUT_MIN);
         Self {
             directory,
@@ -34,6 +34,10 @@ impl Files {
             cap,
             current: None,
         }
+    }
+
+    pub(super) fn cap(&self) -> u64 {
+        self.cap
     }
 
     pub(super) fn segment_size(&self) -> u64 {
@@ -48,7 +52,7 @@ impl Files {
                 tracing::warn!(
                     %error,
                     directory = %self.directory.display(),
-                    stream = self.name,
+                    stream = %self.name,
                     lost = rest.len(),
                     "output cannot be kept"
                 );
@@ -104,11 +108,29 @@ fn drop_oldest(segments: &mut VecDeque<Segment>, cap: u64) {
             return;
         };
         kept -= oldest.length;
-        if let Data::File(path) = oldest.data {
-            // Else it goes with the sandbox's directory.
-            let _ = fs::remove_file(path);
+        oldest.remove();
+    }
+}
+
+/// The segments that are there. Blocks.
+pub(super) fn segments(directory: &Path, name: &str) -> io::Result<Vec<Segment>> {
+    let mut segments = Vec::new();
+    for entry in fs::read_dir(directory)? {
+        let entry = entry?;
+        let file = entry.file_name();
+        let start = file
+            .to_str()
+            .and_then(|file| file.strip_prefix(name)?.strip_prefix('.'))
+            .and_then(|start| start.parse().ok());
+        if let Some(start) = start {
+            segments.push(Segment {
+                start,
+                length: entry.metadata()?.len(),
+                data: Data::File(entry.path()),
+            });
         }
     }
+    Ok(segments)
 }
 
 /// Reads a part of a segment. Blocks.

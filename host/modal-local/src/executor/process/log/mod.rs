@@ -5,7 +5,7 @@ mod files;
 
 use std::{
     collections::VecDeque,
-    io,
+    fs, io,
     path::{Path, PathBuf},
     sync::{Arc, Mutex},
 };
@@ -16,7 +16,7 @@ use tokio::{sync::watch, task::spawn_blocking};
 
 use self::files::{Files, read_file};
 use crate::{
-    executor::{Chunk, Output},
+    executor::{Chunk, Output, Pin, Pins},
     limits,
     sync::lock,
 };
@@ -26,6 +26,8 @@ use crate::{
 pub(super) struct Log {
     segments: Mutex<VecDeque<Segment>>,
     extent: watch::Sender<Extent>,
+    /// Readers that must not miss anything.
+    pins: Option<Arc<Pins>>,
 }
 
 /// The writing side; closes the stream when dropped.
@@ -71,19 +73,60 @@ enum Piece {
 impl Log {
     /// A log with segment files `name.OFFSET` in `directory`, and its writing
     /// side. `cap` is in bytes.
-    pub(super) fn new(directory: PathBuf, name: &'static str, cap: u64) -> (Arc<Self>, Appender) {
+    pub(super) fn new(
+        directory: PathBuf,
+        name: impl Into<String>,
+        cap: u64,
+    ) -> (Arc<Self>, Appender) {
+        Self::with_pins(directory, name.into(), cap, None)
+    }
+
+    /// As [`new`](Self::new), but at the cap the writer waits for readers that
+    /// are behind.
+    pub(super) fn pinned(directory: PathBuf, name: String, cap: u64) -> (Arc<Self>, Appender) {
+        Self::with_pins(directory, name, cap, Some(Arc::default()))
+    }
+
+    fn with_pins(
+        directory: PathBuf,
+        name: String,
+        cap: u64,
+        pins: Option<Arc<Pins>>,
+    ) -> (Arc<Self>, Appender) {
         let log = Arc::new(Self {
             segments: Mutex::default(),
             extent: watch::Sender::new(Extent {
                 end: 0,
                 closed: false,
             }),
+            pins,
         });
         let appender = Appender {
             log: Arc::clone(&log),
             files: Some(Files::new(directory, name, cap)),
         };
         (log, appender)
+    }
+
+    /// What an earlier server kept: the head that was recorded, and the segment
+    /// files. Blocks.
+    pub(super) fn reopen(directory: &Path, name: &str, head: &[u8]) -> io::Result<Arc<Self>> {
+        let mut segments = Vec::new();
+        if !head.is_empty() {
+            segments.push(Segment {
+                start: 0,
+                length: head.len() as u64,
+                data: Data::Memory(head.to_vec()),
+            });
+        }
+        segments.extend(files::segments(directory, name)?);
+        segments.sort_by_key(|segment| segment.start);
+        let end = segments.last().map_or(0, |last| last.start + last.length);
+        Ok(Arc::new(Self {
+            segments: Mutex::new(segments.into()),
+            extent: watch::Sender::new(Extent { end, closed: true }),
+            pins: None,
+        }))
     }
 
     async fn next(&self, offset: u64) -> io::Result<Option<Chunk>> {
@@ -142,6 +185,26 @@ impl Log {
         })
     }
 
+    /// The offset that every reader must have passed before so many more bytes
+    /// may be appended; `None` when nothing has to go for them.
+    fn about_to_drop(&self, more: usize, cap: u64) -> Option<u64> {
+        let segments = lock(&self.segments);
+        let mut kept = more as u64;
+        kept += segments.iter().map(|segment| segment.length).sum::<u64>();
+        let mut end = None;
+        for segment in segments.iter() {
+            if kept <= cap {
+                break;
+            }
+            kept -= segment.length;
+            end = Some(segment.start + segment.length);
+        }
+        drop(segments);
+        // What was sent to a reader it need not have seen.
+        let needed = end? + limits::UNSEEN_OUTPUT.min(cap / 2);
+        Some(needed.min(self.end()))
+    }
+
     fn has(&self, wanted: &Path) -> bool {
         lock(&self.segments)
             .iter()
@@ -162,11 +225,45 @@ impl Output for Log {
         self.next(offset).boxed()
     }
 
+    fn pin(&self, offset: u64) -> Option<Pin> {
+        self.pins.as_ref().map(|pins| pins.pin(offset))
+    }
+
+    fn head(&self) -> Bytes {
+        match lock(&self.segments).front() {
+            Some(Segment {
+                data: Data::Memory(bytes),
+                ..
+            }) => Bytes::copy_from_slice(bytes),
+            _ => Bytes::new(),
+        }
+    }
+
     fn kept(&self) -> u64 {
         lock(&self.segments)
             .iter()
             .map(|segment| segment.length)
             .sum()
+    }
+
+    fn discard(&self) -> BoxFuture<'_, ()> {
+        let dropped: Vec<Segment> = lock(&self.segments).drain(..).collect();
+        async move {
+            // Fails only while the runtime shuts down; the files go with the
+            // sandbox's directory.
+            let _ = spawn_blocking(move || dropped.into_iter().for_each(Segment::remove)).await;
+        }
+        .boxed()
+    }
+}
+
+impl Segment {
+    /// Blocks.
+    fn remove(self) {
+        if let Data::File(path) = self.data {
+            // Else it goes with the sandbox's directory.
+            let _ = fs::remove_file(path);
+        }
     }
 }
 
@@ -180,6 +277,11 @@ impl Appender {
         if self.fits_in_memory(&bytes) {
             self.log.advance(bytes.len());
         } else if let Some(mut files) = self.files.take() {
+            if let Some(pins) = &self.log.pins {
+                if let Some(needed) = self.log.about_to_drop(bytes.len(), files.cap()) {
+                    pins.passed(needed).await;
+                }
+            }
             let log = Arc::clone(&self.log);
             let written = spawn_blocking(move || {
                 files.append(&log, &bytes);
@@ -292,6 +394,24 @@ mod tests {
         drop(appender);
         assert_eq!(read_from(&log, 1).await, (1, b"ello".to_vec()));
         assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 0);
+    }
+
+    #[tokio::test]
+    async fn the_next_server_reads_the_same() {
+        for length in [0, 5, 50_000, 200_000] {
+            let directory = tempfile::tempdir().unwrap();
+            let path = directory.path();
+            let (log, mut appender) = Log::new(path.to_owned(), "stdout", CAP);
+            let (_other, mut beside) = Log::new(path.to_owned(), "stderr", CAP);
+            beside.append(Bytes::from(pattern(20_000))).await;
+            for piece in pattern(length).chunks(7_777) {
+                appender.append(Bytes::copy_from_slice(piece)).await;
+            }
+            drop(appender);
+            let again = Log::reopen(path, "stdout", &log.head()).unwrap();
+            assert_eq!(read_from(&again, 0).await, read_from(&log, 0).await);
+            assert_eq!(again.kept(), log.kept());
+        }
     }
 
     #[tokio::test]

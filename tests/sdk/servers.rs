@@ -1,0 +1,189 @@
+//! The local Modals that the checks talk to.
+
+use modal_local::{Credentials, Limits, Options, Server, State};
+use rustix::process::{Pid, Signal, kill_process};
+use std::ffi::OsStr;
+use std::io::{BufRead as _, BufReader, Read as _};
+use std::path::PathBuf;
+use std::process::{Child, Command, Stdio};
+use std::sync::{Mutex, OnceLock, mpsc};
+use std::thread;
+use std::time::Duration;
+use tempfile::TempDir;
+use tokio::runtime::Builder;
+use tokio::sync::oneshot;
+
+/// The account of all servers.
+pub(crate) const TOKEN_ID: &str = "ak-suite";
+pub(crate) const TOKEN_SECRET: &str = "as-suite";
+
+/// Lifetime of the tokens of the server whose tokens are renewed: long enough
+/// for a call on a busy machine, short enough to wait for.
+const SHORT_LIFETIME: Duration = Duration::from_secs(4);
+
+/// Servers, started when first needed.
+#[derive(Default)]
+pub(crate) struct Servers {
+    flavor: OnceLock<Flavor>,
+    inside: OnceLock<Inside>,
+}
+
+impl Servers {
+    /// What a suite's program gets to know of the servers.
+    pub(crate) fn variables(&self) -> Vec<(&'static str, String)> {
+        let inside = self.inside.get_or_init(Inside::start);
+        let mut variables = vec![
+            ("MODAL_SERVER_URL", self.flavor().url.clone()),
+            ("MODAL_TOKEN_ID", TOKEN_ID.to_owned()),
+            ("MODAL_TOKEN_SECRET", TOKEN_SECRET.to_owned()),
+            ("SUITE_FLAVOR", env!("CARGO_BIN_EXE_flavor").to_owned()),
+        ];
+        variables.extend(inside.urls.iter().cloned());
+        variables
+    }
+
+    fn flavor(&self) -> &Flavor {
+        self.flavor.get_or_init(|| Flavor::start([""; 0]))
+    }
+
+    /// Ends the servers; says which calls `flavor modal-local` did not know.
+    pub(crate) fn finish(&self) -> String {
+        self.flavor.get().map(Flavor::stop).unwrap_or_default()
+    }
+}
+
+/// `flavor modal-local`, as a user starts it.
+pub(crate) struct Flavor {
+    child: Mutex<Child>,
+    pid: Pid,
+    url: String,
+    /// Nothing of the user's home is read or written.
+    _home: TempDir,
+}
+
+impl Flavor {
+    pub(crate) fn start<A: AsRef<OsStr>>(arguments: impl IntoIterator<Item = A>) -> Self {
+        let home = tempfile::tempdir().unwrap();
+        let mut child = Command::new(env!("CARGO_BIN_EXE_flavor"))
+            .arg("modal-local")
+            .args(arguments)
+            .env_clear()
+            .env("PATH", std::env::var_os("PATH").unwrap_or_default())
+            .env("HOME", home.path())
+            .env("MODAL_TOKEN_ID", TOKEN_ID)
+            .env("MODAL_TOKEN_SECRET", TOKEN_SECRET)
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("flavor starts");
+        let mut line = String::new();
+        let mut stdout = BufReader::new(child.stdout.take().unwrap());
+        stdout.read_line(&mut line).expect("flavor speaks");
+        let url = line.trim().strip_prefix("listening on ");
+        let url = url
+            .unwrap_or_else(|| panic!("not the line that was promised: {line:?}"))
+            .to_owned();
+        Self {
+            pid: Pid::from_child(&child),
+            child: Mutex::new(child),
+            url,
+            _home: home,
+        }
+    }
+
+    pub(crate) fn url(&self) -> &str {
+        &self.url
+    }
+
+    /// Where the kernel tells of its process.
+    pub(crate) fn proc(&self) -> PathBuf {
+        format!("/proc/{}", self.pid.as_raw_nonzero()).into()
+    }
+
+    /// Interrupts it, waits for its end, and gives what it complained of.
+    pub(crate) fn stop(&self) -> String {
+        kill_process(self.pid, Signal::INT).expect("flavor runs");
+        let mut child = self.child.lock().unwrap();
+        let mut complaints = String::new();
+        let mut stderr = child.stderr.take().unwrap();
+        stderr
+            .read_to_string(&mut complaints)
+            .expect("flavor speaks");
+        let status = child.wait().expect("flavor ends");
+        assert!(status.success(), "flavor modal-local: {status}");
+        complaints
+    }
+}
+
+/// Servers with settings that no flag has, on a thread of their own.
+struct Inside {
+    urls: Vec<(&'static str, String)>,
+    /// Dropped, it ends them.
+    _end: oneshot::Sender<()>,
+}
+
+impl Inside {
+    fn start() -> Self {
+        let (tell, urls) = mpsc::channel();
+        let (end, ended) = oneshot::channel::<()>();
+        thread::spawn(move || {
+            let runtime = Builder::new_current_thread().enable_all().build().unwrap();
+            runtime.block_on(async {
+                let mut servers = Vec::new();
+                for (variable, options) in inside() {
+                    let server = Server::start(options).await.expect("the server starts");
+                    servers.push((variable, server));
+                }
+                let urls = servers
+                    .iter()
+                    .map(|(variable, server)| (*variable, server.url()));
+                tell.send(urls.collect()).expect("somebody asked");
+                // Fails when it is time.
+                let _ = ended.await;
+            });
+        });
+        Self {
+            urls: urls.recv().expect("the servers start"),
+            _end: end,
+        }
+    }
+}
+
+/// The variables that name these servers, and their settings.
+fn inside() -> [(&'static str, Options); 4] {
+    let limited = |limits| Options {
+        limits,
+        ..options()
+    };
+    let running = |running_sandboxes| Limits {
+        running_sandboxes,
+        ..Limits::default()
+    };
+    let pages = Limits {
+        list_page: 2,
+        ..Limits::default()
+    };
+    let short_tokens = Options {
+        auth_token_lifetime: SHORT_LIFETIME,
+        router_token_lifetime: SHORT_LIFETIME,
+        ..options()
+    };
+    [
+        ("SUITE_SHORT_TOKENS_URL", short_tokens),
+        ("SUITE_SMALL_URL", limited(running(2))),
+        ("SUITE_FULL_URL", limited(running(0))),
+        ("SUITE_PAGES_URL", limited(pages)),
+    ]
+}
+
+fn options() -> Options {
+    Options {
+        credentials: Some(Credentials {
+            token_id: TOKEN_ID.to_owned(),
+            token_secret: TOKEN_SECRET.to_owned(),
+        }),
+        state: State::Temporary,
+        ..Options::default()
+    }
+}
