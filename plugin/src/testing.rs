@@ -92,6 +92,12 @@ struct State {
     chance: u8,
 }
 
+impl std::fmt::Debug for Fake {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Fake")
+    }
+}
+
 /// When the clock starts.
 const START: Duration = Duration::from_secs(1_000);
 
