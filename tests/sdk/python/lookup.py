@@ -6,7 +6,7 @@ from pathlib import Path
 import modal
 from checks import check
 from modal.exception import AuthError, InvalidError, NotFoundError
-from support import IMAGE, app, client_of, connect, fails, fresh_app, image, sandbox, unique
+from support import IMAGE, app, client_of, fails, fresh_app, image, sandbox, unique
 
 
 @check(18)
@@ -87,7 +87,7 @@ def a_wrong_token():
 
 @check()
 def greeting():
-    connect(modal.config.config["server_url"], "as-suite").hello()
+    client_of("MODAL_SERVER_URL").hello()
 
 
 @check(14, 16)
