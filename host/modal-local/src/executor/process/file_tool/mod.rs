@@ -10,18 +10,20 @@ mod input;
 mod operations;
 mod output;
 mod place;
+mod watch;
 
-use std::{path::PathBuf, sync::Arc};
+use std::{path::PathBuf, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use serde::Deserialize;
-use tokio::{sync::oneshot, task::spawn_blocking};
+use tokio::{sync::oneshot, task::spawn_blocking, time::sleep};
 
 use self::{
     failure::{Failure, Kind},
-    input::{Closed, Receiver, Upload, upload},
+    input::{Closed, Receiver, UntilEnd, Upload, upload},
     output::FileOutput,
     place::Place,
+    watch::Watch,
 };
 use super::{
     log::{Appender, Log},
@@ -67,7 +69,14 @@ enum Request {
         #[serde(default)]
         recursive: bool,
     },
-    Watch {},
+    Watch {
+        path: PathBuf,
+        #[serde(default)]
+        recursive: bool,
+        /// Names of events; all of them without it.
+        filter: Option<Vec<String>>,
+        timeout_secs: Option<u64>,
+    },
 }
 
 /// What is there when an operation has begun.
@@ -78,6 +87,8 @@ enum Begun {
     File(FileOutput),
     /// It takes a file.
     Upload(Upload),
+    /// It tells what happens, for so long.
+    Watch(Watch, Option<Duration>),
 }
 
 /// Runs the tool in a room. It is killed as a command is.
@@ -130,6 +141,17 @@ pub(super) async fn run(
                 None => return Ok(ProcessExit::Signal(KILLED)),
             }
         }
+        Ok(Begun::Watch(watch, time)) => {
+            let (input, ended) = UntilEnd::new();
+            let _ = started.send(streams(input, stdout));
+            let told = watch.follow(ended, async |lines| {
+                printed.append(Bytes::from(lines)).await;
+            });
+            match tell(room, told, time, &mut stop).await {
+                Some(done) => done,
+                None => return Ok(ProcessExit::Signal(KILLED)),
+            }
+        }
         Err(failure) => {
             let _ = started.send(streams(Arc::new(Closed), stdout));
             Err(failure)
@@ -149,7 +171,7 @@ async fn receive(
     bytes: Receiver,
     stop: &mut Stop,
 ) -> Option<Result<(), Failure>> {
-    let taken = blocking(move || file.take(bytes));
+    let taken = file.take(bytes);
     tokio::select! {
         biased;
         () = stop.requested() => None,
@@ -159,6 +181,28 @@ async fn receive(
             Ok(false) => None,
             Err(failure) => Some(Err(failure)),
         }
+    }
+}
+
+/// Tells what happens for a while; `None` when it is not to go on.
+async fn tell(
+    room: &Room,
+    told: impl Future<Output = Result<(), Failure>>,
+    time: Option<Duration>,
+    stop: &mut Stop,
+) -> Option<Result<(), Failure>> {
+    let time_is_up = async {
+        match time {
+            Some(time) => sleep(time).await,
+            None => std::future::pending().await,
+        }
+    };
+    tokio::select! {
+        biased;
+        () = stop.requested() => None,
+        () = room.closing() => None,
+        told = told => Some(told),
+        () = time_is_up => Some(Ok(())),
     }
 }
 
@@ -198,10 +242,13 @@ fn begin(place: &Place, request: Request) -> Result<Begun, Failure> {
         Request::Remove { path, recursive } => {
             operations::remove(place, &path, recursive).map(done)
         }
-        Request::Watch {} => Err(Failure::new(
-            Kind::NotSupported,
-            "the local Modal does not watch files",
-        )),
+        Request::Watch {
+            path,
+            recursive,
+            filter,
+            timeout_secs,
+        } => Watch::begin(place, &path, recursive, filter)
+            .map(|watch| Begun::Watch(watch, timeout_secs.map(Duration::from_secs))),
     }
 }
 

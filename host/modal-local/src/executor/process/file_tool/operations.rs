@@ -130,7 +130,7 @@ pub(super) fn remove(place: &Place, path: &Path, recursive: bool) -> Result<(), 
 }
 
 /// A path that leads out of the directory over a link is refused with a reason.
-fn refusal(place: &Place, error: io::Error) -> Failure {
+pub(super) fn refusal(place: &Place, error: io::Error) -> Failure {
     let is_the_systems = error.raw_os_error().is_some();
     if error.kind() == io::ErrorKind::PermissionDenied && !is_the_systems {
         return place.outside();
