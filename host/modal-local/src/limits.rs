@@ -20,6 +20,9 @@ pub struct Limits {
     /// Sandboxes that may run at once; one more is answered RESOURCE_EXHAUSTED.
     /// Default: 4,096.
     pub running_sandboxes: usize,
+    /// Bytes of output that the ended commands of one sandbox together may keep;
+    /// beyond it the longest ended are forgotten. Default: 1 GiB.
+    pub ended_exec_output: u64,
     /// Commands that may be executed at once in one sandbox; one more is
     /// answered RESOURCE_EXHAUSTED. Default: 1,024.
     pub running_execs: usize,
@@ -46,6 +49,7 @@ impl Default for Limits {
         Self {
             output_per_stream: 64 * MIB,
             exec_output_per_stream: 256 * MIB,
+            ended_exec_output: 1024 * MIB,
             running_sandboxes: 4_096,
             running_execs: 1_024,
             finished_sandboxes: 1_000,

@@ -382,6 +382,31 @@ async fn a_thousand_one_after_another() {
 }
 
 #[tokio::test]
+async fn the_output_of_ended_commands_is_bounded() {
+    let local = Local::with(|options| options.limits.ended_exec_output = 1_000_000).await;
+    let sandbox = local.sandbox([]).create().await;
+    let mut execs = Vec::new();
+    for _ in 0..4 {
+        let exec = sandbox.exec(&local, ["head", "-c", "400000", "/dev/zero"]);
+        let exec = exec.start().await;
+        assert_eq!(exec.stdout().await.len(), 400_000);
+        assert_eq!(exec.wait().await, ExitStatus::Code(0));
+        execs.push(exec);
+    }
+    let last = execs.pop().unwrap();
+    assert_eq!(last.stdout().await.len(), 400_000);
+    // Noticed once the last one has ended altogether.
+    in_time(async {
+        while execs[0].try_wait().await.is_ok() {
+            tokio::task::yield_now().await;
+        }
+    })
+    .await;
+    assert_eq!(code(execs[0].try_wait().await), Code::NotFound);
+    local.finish().await;
+}
+
+#[tokio::test]
 async fn a_sandbox_in_which_nothing_happens_ends_after_its_idle_timeout() {
     let local = Local::start().await;
     let idle = local.sandbox([]).define(|s| s.idle_timeout_secs = Some(1));

@@ -144,9 +144,7 @@ pub(super) async fn run(
         Ok(Begun::Watch(watch, time)) => {
             let (input, ended) = UntilEnd::new();
             let _ = started.send(streams(input, stdout));
-            let told = watch.follow(ended, async |lines| {
-                printed.append(Bytes::from(lines)).await;
-            });
+            let told = watch.follow(ended, &mut printed);
             match tell(room, told, time, &mut stop).await {
                 Some(done) => done,
                 None => return Ok(ProcessExit::Signal(KILLED)),
@@ -191,7 +189,7 @@ async fn tell(
     time: Option<Duration>,
     stop: &mut Stop,
 ) -> Option<Result<(), Failure>> {
-    let time_is_up = async {
+    let time_is_up = async move {
         match time {
             Some(time) => sleep(time).await,
             None => std::future::pending().await,

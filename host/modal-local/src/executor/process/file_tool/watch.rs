@@ -8,9 +8,10 @@ use std::{
         fd::{AsFd, AsRawFd, OwnedFd},
         unix::ffi::OsStrExt,
     },
-    path::{Path, PathBuf},
+    path::{Component, Path, PathBuf},
 };
 
+use bytes::Bytes;
 use rustix::fs::inotify::{self, CreateFlags, ReadFlags, WatchFlags};
 use serde::Serialize;
 use tokio::{net::unix::pipe::Receiver, sync::watch};
@@ -22,7 +23,7 @@ use super::{
     output,
     place::{Inside, Place},
 };
-use crate::limits;
+use crate::{executor::process::log::Appender, limits};
 
 /// What is watched, and for whom.
 pub(super) struct Watch {
@@ -69,6 +70,11 @@ impl Watch {
         let failed = |error| refusal(place, error);
         let Inside { root, path } = place.inside(path)?;
         let path = root.canonicalize(path).map_err(failed)?;
+        // Without the dot that stands for the directory itself.
+        let path: PathBuf = path
+            .components()
+            .filter(|part| *part != Component::CurDir)
+            .collect();
         let is_directory = root.metadata(non_empty(&path)).map_err(failed)?.is_dir();
         let queue = inotify::init(CreateFlags::NONBLOCK | CreateFlags::CLOEXEC);
         let queue = queue.map_err(io::Error::from)?;
@@ -94,11 +100,11 @@ impl Watch {
         })
     }
 
-    /// Hands on lines until nobody wants any more.
+    /// Prints lines until the input ends.
     pub(super) async fn follow(
         self,
         mut ended: watch::Receiver<bool>,
-        mut print: impl AsyncFnMut(Vec<u8>),
+        printed: &mut Appender,
     ) -> Result<(), Failure> {
         let Self {
             mut watched,
@@ -139,7 +145,7 @@ impl Watch {
                 }
             }
             if !text.is_empty() {
-                print(text).await;
+                printed.append(Bytes::from(text)).await;
             }
         }
     }
@@ -268,14 +274,14 @@ impl Watched {
     }
 }
 
+/// Not that something is only opened: looking into new directories does that.
 const WATCH: WatchFlags = WatchFlags::ATTRIB
     .union(WatchFlags::CLOSE_WRITE)
     .union(WatchFlags::CREATE)
     .union(WatchFlags::DELETE)
     .union(WatchFlags::DELETE_SELF)
     .union(WatchFlags::MODIFY)
-    .union(WatchFlags::MOVE)
-    .union(WatchFlags::OPEN);
+    .union(WatchFlags::MOVE);
 
 /// The names that clients know. A move is both ends of it, or one.
 fn event_type(flags: ReadFlags, is_whole_move: bool) -> Option<&'static str> {
@@ -294,7 +300,7 @@ fn event_type(flags: ReadFlags, is_whole_move: bool) -> Option<&'static str> {
         }
     } else if is(ReadFlags::MOVED_TO) {
         "RenameTo"
-    } else if is(ReadFlags::OPEN | ReadFlags::CLOSE_WRITE) {
+    } else if is(ReadFlags::CLOSE_WRITE) {
         "Access"
     } else {
         return None;
