@@ -19,7 +19,7 @@ pub(crate) const TOKEN_SECRET: &str = "as-suite";
 
 /// Lifetime of the tokens of the server whose tokens are renewed: long enough
 /// for a call on a busy machine, short enough to wait for.
-const SHORT_LIFETIME: Duration = Duration::from_secs(4);
+const SHORT_LIFETIME: Duration = Duration::from_secs(8);
 
 /// Servers, started when first needed.
 #[derive(Default)]
