@@ -37,10 +37,6 @@ const IMAGES: &str = "the local Modal ignores images";
 /// How long the last removals may take.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// How long a sandbox's command sleeps. Every command has this in its arguments,
-/// and no other process.
-const MARK: &str = "86399.125";
-
 /// Directories below that of the state at most: the server remembers a thousand
 /// sandboxes that ended, with three each, and keeps some for the next ones.
 const DIRECTORIES: usize = 3 * 1_000 + 1_000;
@@ -89,7 +85,7 @@ async fn at_once(soak: &Soak) -> (Usage, usize) {
     let reading = futures::future::join_all(reads);
     let measuring = async {
         // In the middle of their writing: each has two commands.
-        until(|| processes() == 2 * AT_ONCE).await;
+        until(|| soak.processes() == 2 * AT_ONCE).await;
         soak.usage()
     };
     let (read, during) = futures::join!(reading, measuring);
@@ -122,6 +118,9 @@ struct Soak {
     flavor: Flavor,
     state: tempfile::TempDir,
     channel: Channel,
+    /// How long the commands of sandboxes sleep, in seconds. Every command has it
+    /// in its arguments, and no other process.
+    mark: String,
     app: String,
     image: String,
 }
@@ -154,6 +153,7 @@ impl Soak {
         let endpoint = Endpoint::from_shared(flavor.url().to_owned()).unwrap();
         let channel = endpoint.connect().await.expect("a connection");
         let mut soak = Self {
+            mark: format!("86399.{}", flavor.pid()),
             flavor,
             state,
             channel,
@@ -185,7 +185,7 @@ impl Soak {
         let request = pb::SandboxCreateV2Request {
             app_id: self.app.clone(),
             definition: Some(pb::Sandbox {
-                entrypoint_args: vec!["sleep".to_owned(), MARK.to_owned()],
+                entrypoint_args: vec!["sleep".to_owned(), self.mark.clone()],
                 image_id: self.image.clone(),
                 ..Default::default()
             }),
@@ -219,9 +219,10 @@ impl Soak {
                 Answer::Ok(request)
             },
         );
+        let mark = &self.mark;
         let (task_id, exec_id) = (sandbox.task.clone(), format!("exec-{}", sandbox.id));
         let script = format!(
-            "i=0; while [ $i -lt {LINES} ]; do echo $i; i=$((i+1)); sleep 0.1; done; : {MARK}"
+            "i=0; while [ $i -lt {LINES} ]; do echo $i; i=$((i+1)); sleep 0.1; done; : {mark}"
         );
         let start = tcr::TaskExecStartRequest {
             task_id: task_id.clone(),
@@ -251,9 +252,18 @@ impl Soak {
         read.len()
     }
 
+    /// Commands of its sandboxes.
+    fn processes(&self) -> usize {
+        let all = fs::read_dir("/proc").unwrap();
+        let lines = all.filter_map(|entry| fs::read(entry.ok()?.path().join("cmdline")).ok());
+        lines
+            .filter(|line| String::from_utf8_lossy(line).contains(&self.mark))
+            .count()
+    }
+
     fn usage(&self) -> Usage {
         Usage {
-            processes: processes(),
+            processes: self.processes(),
             descriptors: fs::read_dir(self.flavor.proc().join("fd")).unwrap().count(),
             directories: directories(self.state.path()),
             memory: memory(&self.flavor.proc()),
@@ -317,14 +327,6 @@ async fn until(condition: impl Fn() -> bool) {
     while !condition() && Instant::now() < give_up_at {
         tokio::time::sleep(Duration::from_millis(100)).await;
     }
-}
-
-fn processes() -> usize {
-    let all = fs::read_dir("/proc").unwrap();
-    let lines = all.filter_map(|entry| fs::read(entry.ok()?.path().join("cmdline")).ok());
-    lines
-        .filter(|line| String::from_utf8_lossy(line).contains(MARK))
-        .count()
 }
 
 fn directories(root: &Path) -> usize {

@@ -96,9 +96,13 @@ impl Flavor {
         &self.url
     }
 
+    pub(crate) fn pid(&self) -> i32 {
+        self.pid.as_raw_nonzero().get()
+    }
+
     /// Where the kernel tells of its process.
     pub(crate) fn proc(&self) -> PathBuf {
-        format!("/proc/{}", self.pid.as_raw_nonzero()).into()
+        format!("/proc/{}", self.pid()).into()
     }
 
     /// Interrupts it, waits for its end, and gives what it complained of.
