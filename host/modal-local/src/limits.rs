@@ -273,6 +273,9 @@ pub(crate) const COPY_BUFFER: usize = 256 * 1024;
 /// meanwhile.
 pub(crate) const DIRECTORY_DEPTH: usize = 256;
 
+/// How long a write that a command does not take any more waits for its exit.
+pub(crate) const EXIT_HOLD: Duration = Duration::from_millis(250);
+
 /// How long the place of a reader whose connection broke is kept. Clients come
 /// back after 10 ms, doubled up to ten times.
 pub(crate) const READER_RETURN: Duration = Duration::from_secs(30);

@@ -311,6 +311,26 @@ async fn commands_end_with_their_sandbox() {
 }
 
 #[tokio::test]
+async fn what_hides_from_the_search_ends_with_its_sandbox_too() {
+    let local = Local::start().await;
+    let sandbox = local.sandbox([]).create().await;
+    let fifo = Fifo::new();
+    // Without the marker, and without the command that started it.
+    let hidden = format!("echo $$ > {}; exec sleep 100", fifo.path());
+    let script = format!("env -i PATH=\"$PATH\" sh -c '{hidden}' > /dev/null 2>&1 &");
+    let mut pids = Vec::new();
+    for _ in 0..3 {
+        let exec = sandbox.shell(&local, &script).start().await;
+        assert_eq!(exec.wait().await, ExitStatus::Code(0));
+        pids.push(fifo.read().await);
+    }
+    assert!(pids.iter().all(|pid| is_running(pid)));
+    sandbox.terminate().await;
+    assert!(!pids.iter().any(|pid| is_running(pid)));
+    local.finish().await;
+}
+
+#[tokio::test]
 async fn commands_that_start_while_their_sandbox_ends_leave_nothing() {
     let local = Local::start().await;
     for _ in 0..10 {

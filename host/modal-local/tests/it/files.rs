@@ -1,8 +1,12 @@
 //! The file tool, as the official clients execute it.
 
 use std::{
+    ffi::OsStr,
     fs,
-    os::unix::fs::{PermissionsExt, symlink},
+    os::unix::{
+        ffi::OsStrExt,
+        fs::{PermissionsExt, symlink},
+    },
     path::Path,
 };
 
@@ -189,6 +193,20 @@ async fn entries_are_described() {
         (root["name"].as_str(), root["type"].as_str()),
         (Some("files"), Some("directory"))
     );
+    local.finish().await;
+}
+
+#[tokio::test]
+async fn names_that_are_no_text_are_shown_as_far_as_they_are() {
+    let local = Local::start().await;
+    let (sandbox, files) = sandbox(&local).await;
+    let name = OsStr::from_bytes(b"odd-\xff");
+    fs::create_dir(files.join("directory")).unwrap();
+    fs::write(files.join("directory").join(name), "x").unwrap();
+    let list = json!({"ListFiles": {"path": files.join("directory")}});
+    let listed = ask(&local, &sandbox, list).await.unwrap();
+    let listed: Vec<Value> = serde_json::from_slice(&listed).unwrap();
+    assert_eq!(listed[0]["name"], "odd-\u{fffd}");
     local.finish().await;
 }
 

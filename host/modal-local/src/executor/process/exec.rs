@@ -2,16 +2,17 @@
 
 use std::{fs, io, os::fd::OwnedFd, sync::Arc};
 
-use rustix::process::Signal;
+use rustix::process::{Signal, test_kill_process_group};
 use tokio::{sync::oneshot, task::spawn_blocking, time::timeout};
 
 use super::{
     Inner, capture, directory, file_tool,
     leader::{Child, Watched},
     log::{Appender, Log},
-    room::Occupant,
+    room::{Occupant, Stray},
     start::Started,
     stdio::CommandInput,
+    sweep,
 };
 use crate::{
     executor::{ExecLaunch, NeverRan, Output, Outputs, ProcessExit, Stop, Streams},
@@ -69,6 +70,14 @@ impl Inner {
         };
         leader.process_mut().reap();
         input.release();
+        let group = leader.process().pid();
+        if test_kill_process_group(group).is_ok() {
+            // Nobody waits for this but the end of the sandbox.
+            drop(spawn_blocking(move || {
+                let members = sweep::members(group);
+                occupant.room().add_stray(Stray { group, members });
+            }));
+        }
         // Nobody waits for this.
         drop(spawn_blocking(move || fs::remove_file(record)));
         Ok(exit)

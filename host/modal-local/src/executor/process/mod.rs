@@ -270,6 +270,7 @@ impl Inner {
                 }
             }
             room.close().await;
+            ending::kill_strays(room.take_strays()).await;
             ending::kill(&self.sweeper, sandbox, leader).await;
         };
         tokio::pin!(captured, ended);

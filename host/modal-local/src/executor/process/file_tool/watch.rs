@@ -19,7 +19,7 @@ use tokio::{net::unix::pipe::Receiver, sync::watch};
 use super::{
     blocking,
     failure::{Failure, Kind},
-    operations::refusal,
+    operations::{refusal, text},
     output,
     place::{Inside, Place},
 };
@@ -45,7 +45,8 @@ struct Watched {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 struct Line {
     event_type: &'static str,
-    paths: Vec<PathBuf>,
+    /// Names that are no text have marks in their place.
+    paths: Vec<String>,
 }
 
 /// One event, as the system tells it.
@@ -158,7 +159,7 @@ impl Watched {
         &mut self,
         queue: &impl AsFd,
         path: &Path,
-        found: &mut Vec<PathBuf>,
+        found: &mut Vec<String>,
     ) -> Result<(), Failure> {
         let place = self.place.clone();
         let root = place.open()?;
@@ -173,7 +174,7 @@ impl Watched {
             self.add(queue, &directory, &path)?;
             for entry in directory.entries()?.flatten() {
                 let inner = path.join(entry.file_name());
-                found.push(place.shown(&inner));
+                found.push(text(&place.shown(&inner)));
                 if self.recursive && entry.file_type().is_ok_and(|kind| kind.is_dir()) {
                     below.push(inner);
                 }
@@ -210,7 +211,7 @@ impl Watched {
                     paths: self
                         .paths
                         .values()
-                        .map(|(_, shown)| shown.clone())
+                        .map(|(_, shown)| text(shown))
                         .take(1)
                         .collect(),
                 });
@@ -264,12 +265,12 @@ impl Watched {
         Ok(())
     }
 
-    fn shown(&self, event: &Event) -> Option<PathBuf> {
+    fn shown(&self, event: &Event) -> Option<String> {
         let (_, shown) = self.paths.get(&event.watch)?;
         Some(if event.name.is_empty() {
-            shown.clone()
+            text(shown)
         } else {
-            shown.join(OsStr::from_bytes(&event.name))
+            text(&shown.join(OsStr::from_bytes(&event.name)))
         })
     }
 }
