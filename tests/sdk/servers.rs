@@ -155,7 +155,7 @@ impl Inside {
 }
 
 /// The variables that name these servers, and their settings.
-fn inside() -> [(&'static str, Options); 4] {
+fn inside() -> [(&'static str, Options); 5] {
     let limited = |limits| Options {
         limits,
         ..options()
@@ -168,6 +168,10 @@ fn inside() -> [(&'static str, Options); 4] {
         list_page: 2,
         ..Limits::default()
     };
+    let little_disk = Limits {
+        disk: 8 * 1024 * 1024,
+        ..Limits::default()
+    };
     let short_tokens = Options {
         auth_token_lifetime: SHORT_LIFETIME,
         router_token_lifetime: SHORT_LIFETIME,
@@ -178,6 +182,7 @@ fn inside() -> [(&'static str, Options); 4] {
         ("SUITE_SMALL_URL", limited(running(2))),
         ("SUITE_FULL_URL", limited(running(0))),
         ("SUITE_PAGES_URL", limited(pages)),
+        ("SUITE_LITTLE_DISK_URL", limited(little_disk)),
     ]
 }
 
