@@ -15,12 +15,13 @@ mod watch;
 use std::{path::PathBuf, sync::Arc, time::Duration};
 
 use bytes::Bytes;
+use rustix::process::Signal;
 use serde::Deserialize;
-use tokio::{sync::oneshot, task::spawn_blocking, time::sleep};
+use tokio::{sync::oneshot, task::spawn_blocking, time::timeout};
 
 use self::{
     failure::{Failure, Kind},
-    input::{Closed, Receiver, UntilEnd, Upload, upload},
+    input::{Closed, UntilEnd, Upload, upload},
     output::FileOutput,
     place::Place,
     watch::Watch,
@@ -29,7 +30,7 @@ use super::{
     log::{Appender, Log},
     room::{Occupant, Room},
 };
-use crate::executor::{ExecLaunch, Input, NeverRan, Output, Outputs, ProcessExit, Stop, Streams};
+use crate::executor::{ExecLaunch, Input, Outputs, ProcessExit, Stop, Streams};
 
 /// Where clients find the tool.
 const PATH: &str = "/__modal/.bin/modal-sandbox-fs-tools";
@@ -99,118 +100,122 @@ pub(super) async fn run(
     cap: u64,
     started: oneshot::Sender<Streams>,
     mut stop: Stop,
-) -> Result<ProcessExit, NeverRan> {
-    let room = occupant.room();
-    let log = |name: &str| {
-        let name = format!("exec-{number}-{name}");
-        Log::pinned(room.place.path.clone(), name, cap)
-    };
-    let (stdout, mut printed) = log("stdout");
-    let (stderr, complaint) = log("stderr");
-    let begun = match parse(&launch.argv) {
-        Ok(request) => {
-            let place = Place::new(&room.place.path);
-            blocking(move || begin(&place, request)).await
-        }
-        Err(failure) => Err(failure),
-    };
-    let streams = |input: Arc<dyn Input>, stdout: Arc<dyn Output>| Streams {
-        input,
-        outputs: Outputs {
-            stdout,
-            stderr: stderr.clone(),
-        },
-    };
-    let done = match begun {
-        Ok(Begun::Printed(text)) => {
-            if !text.is_empty() {
-                printed.append(Bytes::from(text)).await;
-            }
-            let _ = started.send(streams(Arc::new(Closed), stdout));
-            Ok(())
-        }
-        Ok(Begun::File(file)) => {
-            let _ = started.send(streams(Arc::new(Closed), Arc::new(file)));
-            Ok(())
-        }
-        Ok(Begun::Upload(file)) => {
-            let (input, bytes) = upload();
-            let _ = started.send(streams(input, stdout));
-            match receive(room, file, bytes, &mut stop).await {
-                Some(done) => done,
-                None => return Ok(ProcessExit::Signal(KILLED)),
-            }
-        }
-        Ok(Begun::Watch(watch, time)) => {
-            let (input, ended) = UntilEnd::new();
-            let _ = started.send(streams(input, stdout));
-            let told = watch.follow(ended, &mut printed);
-            match tell(room, told, time, &mut stop).await {
-                Some(done) => done,
-                None => return Ok(ProcessExit::Signal(KILLED)),
-            }
-        }
+) -> ProcessExit {
+    let mut tool = Tool::new(occupant.room(), number, cap);
+    let done = match tool.begin(&launch.argv).await {
+        Ok(begun) => tool.carry_out(begun, started, &mut stop).await,
         Err(failure) => {
-            let _ = started.send(streams(Arc::new(Closed), stdout));
-            Err(failure)
+            let _ = started.send(tool.streams(Arc::new(Closed)));
+            Some(Err(failure))
         }
     };
-    drop(printed);
-    Ok(exit(done, complaint).await)
-}
-
-/// SIGKILL.
-const KILLED: i32 = 9;
-
-/// Takes the file; `None` when it is not to be taken any more.
-async fn receive(
-    room: &Room,
-    file: Upload,
-    bytes: Receiver,
-    stop: &mut Stop,
-) -> Option<Result<(), Failure>> {
-    let taken = file.take(bytes);
-    tokio::select! {
-        biased;
-        () = stop.requested() => None,
-        () = room.closing() => None,
-        taken = taken => match taken {
-            Ok(true) => Some(Ok(())),
-            Ok(false) => None,
-            Err(failure) => Some(Err(failure)),
-        }
-    }
-}
-
-/// Tells what happens for a while; `None` when it is not to go on.
-async fn tell(
-    room: &Room,
-    told: impl Future<Output = Result<(), Failure>>,
-    time: Option<Duration>,
-    stop: &mut Stop,
-) -> Option<Result<(), Failure>> {
-    let time_is_up = async move {
-        match time {
-            Some(time) => sleep(time).await,
-            None => std::future::pending().await,
-        }
-    };
-    tokio::select! {
-        biased;
-        () = stop.requested() => None,
-        () = room.closing() => None,
-        told = told => Some(told),
-        () = time_is_up => Some(Ok(())),
-    }
-}
-
-async fn exit(done: Result<(), Failure>, mut complaint: Appender) -> ProcessExit {
     match done {
-        Ok(()) => ProcessExit::Code(0),
-        Err(failure) => {
-            complaint.append(Bytes::from(failure.to_json())).await;
+        Some(Ok(())) => ProcessExit::Code(0),
+        Some(Err(failure)) => {
+            tool.complaint.append(Bytes::from(failure.to_json())).await;
             ProcessExit::Code(1)
         }
+        None => ProcessExit::Signal(Signal::KILL.as_raw()),
+    }
+}
+
+/// One call of the tool.
+struct Tool<'a> {
+    room: &'a Room,
+    stdout: Arc<Log>,
+    printed: Appender,
+    stderr: Arc<Log>,
+    complaint: Appender,
+}
+
+impl<'a> Tool<'a> {
+    fn new(room: &'a Room, number: u64, cap: u64) -> Self {
+        let log = |name: &str| {
+            let name = format!("exec-{number}-{name}");
+            Log::pinned(room.place.path.clone(), name, cap)
+        };
+        let (stdout, printed) = log("stdout");
+        let (stderr, complaint) = log("stderr");
+        Self {
+            room,
+            stdout,
+            printed,
+            stderr,
+            complaint,
+        }
+    }
+
+    async fn begin(&self, argv: &[String]) -> Result<Begun, Failure> {
+        let request = parse(argv)?;
+        let place = Place::new(&self.room.place.path);
+        blocking(move || begin(&place, request)).await
+    }
+
+    /// Does what takes time; `None` when it is killed meanwhile.
+    async fn carry_out(
+        &mut self,
+        begun: Begun,
+        started: oneshot::Sender<Streams>,
+        stop: &mut Stop,
+    ) -> Option<Result<(), Failure>> {
+        let closed = || Arc::new(Closed);
+        match begun {
+            Begun::Printed(text) => {
+                if !text.is_empty() {
+                    self.printed.append(Bytes::from(text)).await;
+                }
+                let _ = started.send(self.streams(closed()));
+                Some(Ok(()))
+            }
+            Begun::File(file) => {
+                let mut streams = self.streams(closed());
+                streams.outputs.stdout = Arc::new(file);
+                let _ = started.send(streams);
+                Some(Ok(()))
+            }
+            Begun::Upload(file) => {
+                let (input, bytes) = upload();
+                let _ = started.send(self.streams(input));
+                let taken = unless_killed(self.room, stop, file.take(bytes)).await?;
+                // Without its end it is not complete, and nobody will send it.
+                taken.map(|complete| complete.then_some(())).transpose()
+            }
+            Begun::Watch(watch, time) => {
+                let (input, ended) = UntilEnd::new();
+                let _ = started.send(self.streams(input));
+                let told = watch.follow(ended, &mut self.printed);
+                let told = async {
+                    match time {
+                        Some(time) => timeout(time, told).await.unwrap_or(Ok(())),
+                        None => told.await,
+                    }
+                };
+                unless_killed(self.room, stop, told).await
+            }
+        }
+    }
+
+    fn streams(&self, input: Arc<dyn Input>) -> Streams {
+        Streams {
+            input,
+            outputs: Outputs {
+                stdout: Arc::<Log>::clone(&self.stdout),
+                stderr: Arc::<Log>::clone(&self.stderr),
+            },
+        }
+    }
+}
+
+async fn unless_killed<T>(
+    room: &Room,
+    stop: &mut Stop,
+    work: impl Future<Output = T>,
+) -> Option<T> {
+    tokio::select! {
+        biased;
+        () = stop.requested() => None,
+        () = room.closing() => None,
+        done = work => Some(done),
     }
 }
 
