@@ -76,11 +76,14 @@ impl Environment {
     }
 }
 
+/// How much of what a failed command said is told: the reason is near its end.
+const LAST_LINES: usize = 8;
+
 /// Runs a command to its end.
 ///
 /// # Errors
 ///
-/// One line: `or`, and the last thing that the command said.
+/// One line: `or`, and the last things that the command said.
 pub(crate) fn run(command: &mut Command, or: &str) -> Result<(), String> {
     let output = match command.output() {
         Ok(output) => output,
@@ -90,6 +93,7 @@ pub(crate) fn run(command: &mut Command, or: &str) -> Result<(), String> {
         return Ok(());
     }
     let text = String::from_utf8_lossy(&output.stderr);
-    let last = text.lines().last().unwrap_or("no reason given").to_owned();
-    Err(format!("{or}: {last}"))
+    let lines: Vec<&str> = text.lines().map(str::trim).collect();
+    let last = lines.len().saturating_sub(LAST_LINES);
+    Err(format!("{or}: {}", lines[last..].join(" ")))
 }

@@ -20,9 +20,13 @@ export const client = new modal.ModalClient();
 
 const clients = [client];
 
-/** A client with other parameters. */
-export function clientWith(params) {
+/** A client of another server, or with other parameters. */
+export function clientOf(url, params = {}) {
+  const ours = process.env.MODAL_SERVER_URL;
+  // The SDK takes the server from the environment, when a client is made.
+  process.env.MODAL_SERVER_URL = url ?? ours;
   const other = new modal.ModalClient(params);
+  process.env.MODAL_SERVER_URL = ours;
   clients.push(other);
   return other;
 }
