@@ -122,7 +122,7 @@ async fn follow_logs<P: Platform>(
         }
         .await;
         let lasted = client.platform().monotonic().saturating_sub(opened);
-        if request.last_entry_id != before || lasted >= limits::OUTPUT.body {
+        if request.last_entry_id != before || lasted >= limits::OUTPUT.head {
             trouble = Trouble::default();
         }
         match result {
@@ -149,8 +149,9 @@ impl Trouble {
         lasted: Duration,
     ) -> Result<(), CallError> {
         // Silence is normal for a step: a stream that was merely quiet until
-        // its deadline is opened again.
-        if lasted < limits::OUTPUT.body {
+        // its deadline is opened again. Some servers send no head before the
+        // first byte.
+        if lasted < limits::OUTPUT.head {
             self.failures += 1;
         }
         if !error.is_transient() || self.failures > limits::OUTPUT_RETRIES {

@@ -130,9 +130,9 @@ impl<P: Platform, Q: Message + Clone + 'static, A: Part> Reading<P, Q, A> {
             };
             self.answers = None;
             // Silence is normal: a stream that was merely quiet until its deadline is
-            // opened again.
+            // opened again. Some servers send no head before the first byte.
             let now = self.router.client().platform().monotonic();
-            if now.saturating_sub(self.opened_at) >= limits::OUTPUT.body {
+            if now.saturating_sub(self.opened_at) >= limits::OUTPUT.head {
                 self.trouble.is_over();
             }
             let router = &self.router;

@@ -355,6 +355,19 @@ fn an_output_goes_on_where_it_broke() {
 }
 
 #[test]
+fn a_quiet_output_is_no_broken_one() {
+    let mut round = 0;
+    let (fake, command) = started(move |_| {
+        round += 1;
+        match round {
+            1..=30 => Reply::TimedOut,
+            _ => Reply::Messages(vec![data(b"at last")]),
+        }
+    });
+    assert_eq!(read(&fake, &command).unwrap(), b"at last");
+}
+
+#[test]
 fn an_output_that_brings_nothing_is_given_up() {
     let (fake, command) = started(|_| Reply::failure(Code::Unavailable, "no"));
     assert!(read(&fake, &command).is_err());
