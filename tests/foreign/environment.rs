@@ -23,13 +23,7 @@ impl Environment {
     pub(crate) fn program(&self, path: &Path) -> Command {
         let mut command = Command::new(self.directory().join("bin/python"));
         command.arg("-B").arg(path);
-        for (name, _) in std::env::vars_os() {
-            let text = name.to_string_lossy();
-            let proxy = text.to_ascii_lowercase().ends_with("_proxy");
-            if proxy || text.starts_with("PYTHON") || text.starts_with("MODAL_") {
-                command.env_remove(&name);
-            }
-        }
+        forget_settings(&mut command);
         command
     }
 
@@ -73,6 +67,17 @@ impl Environment {
         let parent = Path::new(env!("CARGO_TARGET_TMPDIR"));
         fs::create_dir_all(parent).expect("a place for the environment");
         parent.join(self.name)
+    }
+}
+
+/// Leaves a command nothing of this process's proxies, Python and Modal settings.
+pub(crate) fn forget_settings(command: &mut Command) {
+    for (name, _) in std::env::vars_os() {
+        let text = name.to_string_lossy();
+        let proxy = text.to_ascii_lowercase().ends_with("_proxy");
+        if proxy || text.starts_with("PYTHON") || text.starts_with("MODAL_") {
+            command.env_remove(&name);
+        }
     }
 }
 

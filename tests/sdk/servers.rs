@@ -120,6 +120,19 @@ impl Flavor {
     }
 }
 
+impl Drop for Flavor {
+    /// Whatever happens to the tests, nothing is left of it.
+    fn drop(&mut self) {
+        let Ok(mut child) = self.child.lock() else {
+            return;
+        };
+        if matches!(child.try_wait(), Ok(None)) {
+            let _ = kill_process(self.pid, Signal::INT);
+            let _ = child.wait();
+        }
+    }
+}
+
 /// Servers with settings that no flag has, on a thread of their own.
 struct Inside {
     urls: Vec<(&'static str, String)>,

@@ -174,9 +174,9 @@ pub(crate) const DEFAULT_TIMEOUT_SECS: u32 = 300;
 pub(crate) const STARTS_AT_ONCE: usize = 4;
 
 /// Bytes read from a pipe, and read back from disk, at once. A pipe holds
-/// 64 KiB.
+/// 64 KiB; what is read back is one message to a client.
 pub(crate) const CAPTURE_BUFFER: usize = 64 * 1024;
-pub(crate) const READ_CHUNK: usize = 128 * 1024;
+pub(crate) const READ_CHUNK: usize = 256 * 1024;
 
 /// The size of a pipe that was found full once.
 pub(crate) const FULL_PIPE: usize = 256 * 1024;
