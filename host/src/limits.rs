@@ -188,9 +188,10 @@ pub(crate) const STREAMS_PER_CONNECTION: usize = 100;
 /// they carry 3,200 requests; more than that share them.
 pub(crate) const CONNECTIONS_PER_LANE: usize = 32;
 
-/// One piece of a request's body on its way out of a guest, in bytes: a frame of
-/// HTTP/2. Each request holds about two of them, those that wait in line too.
-pub(crate) const REQUEST_PIECE: usize = 16 * 1024;
+/// One piece of a request's body on its way out of a guest, in bytes: some frames of
+/// HTTP/2. Each request holds about two of them, those that wait in line too; with
+/// large bodies in all that are under way that is 512 MiB.
+pub(crate) const REQUEST_PIECE: usize = 64 * 1024;
 
 /// What a line of the log costs besides its text, in bytes: time, level and
 /// origin, as they are usually written.

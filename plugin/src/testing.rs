@@ -35,6 +35,8 @@ pub(crate) enum Reply {
     },
     /// No answer.
     Fault(TransportFault),
+    /// No answer until the deadline.
+    TimedOut,
     /// No answer, ever.
     Silence,
 }
@@ -90,6 +92,12 @@ struct State {
     sent: Vec<Sent>,
     sleeps: Vec<Duration>,
     chance: u8,
+}
+
+impl std::fmt::Debug for Fake {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Fake")
+    }
 }
 
 /// When the clock starts.
@@ -206,6 +214,12 @@ impl Platform for Fake {
                 Ok(response(Vec::new(), trailers))
             }
             Reply::Fault(fault) => Err(fault),
+            Reply::TimedOut => {
+                tokio::time::sleep(deadline.head).await;
+                Err(TransportFault::Broken {
+                    reason: "no answer in time".to_owned(),
+                })
+            }
             Reply::Silence => std::future::pending().await,
         }
     }

@@ -23,13 +23,7 @@ impl Environment {
     pub(crate) fn program(&self, path: &Path) -> Command {
         let mut command = Command::new(self.directory().join("bin/python"));
         command.arg("-B").arg(path);
-        for (name, _) in std::env::vars_os() {
-            let text = name.to_string_lossy();
-            let proxy = text.to_ascii_lowercase().ends_with("_proxy");
-            if proxy || text.starts_with("PYTHON") || text.starts_with("MODAL_") {
-                command.env_remove(&name);
-            }
-        }
+        forget_settings(&mut command);
         command
     }
 
@@ -76,11 +70,25 @@ impl Environment {
     }
 }
 
+/// Leaves a command nothing of this process's proxies, Python and Modal settings.
+pub(crate) fn forget_settings(command: &mut Command) {
+    for (name, _) in std::env::vars_os() {
+        let text = name.to_string_lossy();
+        let proxy = text.to_ascii_lowercase().ends_with("_proxy");
+        if proxy || text.starts_with("PYTHON") || text.starts_with("MODAL_") {
+            command.env_remove(&name);
+        }
+    }
+}
+
+/// How much of what a failed command said is told: the reason is near its end.
+const LAST_LINES: usize = 8;
+
 /// Runs a command to its end.
 ///
 /// # Errors
 ///
-/// One line: `or`, and the last thing that the command said.
+/// One line: `or`, and the last things that the command said.
 pub(crate) fn run(command: &mut Command, or: &str) -> Result<(), String> {
     let output = match command.output() {
         Ok(output) => output,
@@ -90,6 +98,7 @@ pub(crate) fn run(command: &mut Command, or: &str) -> Result<(), String> {
         return Ok(());
     }
     let text = String::from_utf8_lossy(&output.stderr);
-    let last = text.lines().last().unwrap_or("no reason given").to_owned();
-    Err(format!("{or}: {last}"))
+    let lines: Vec<&str> = text.lines().map(str::trim).collect();
+    let last = lines.len().saturating_sub(LAST_LINES);
+    Err(format!("{or}: {}", lines[last..].join(" ")))
 }

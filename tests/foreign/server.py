@@ -462,11 +462,6 @@ class Control:
         directory = self.foreign.world.sandboxes[sandbox].directory
         return (directory / path.lstrip("/")).read_bytes().hex()
 
-    def commands(self, sandbox: str) -> list[bool]:
-        """For each command in a sandbox whether it has ended."""
-        commands = self.foreign.world.sandboxes[sandbox].commands.values()
-        return [command.ended.is_set() for command in commands]
-
     def counts(self) -> dict[str, int]:
         """How many requests there were, by method."""
         return dict(self.foreign.counts)

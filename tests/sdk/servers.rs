@@ -19,7 +19,7 @@ pub(crate) const TOKEN_SECRET: &str = "as-suite";
 
 /// Lifetime of the tokens of the server whose tokens are renewed: long enough
 /// for a call on a busy machine, short enough to wait for.
-const SHORT_LIFETIME: Duration = Duration::from_secs(4);
+const SHORT_LIFETIME: Duration = Duration::from_secs(8);
 
 /// Servers, started when first needed.
 #[derive(Default)]
@@ -96,9 +96,13 @@ impl Flavor {
         &self.url
     }
 
+    pub(crate) fn pid(&self) -> i32 {
+        self.pid.as_raw_nonzero().get()
+    }
+
     /// Where the kernel tells of its process.
     pub(crate) fn proc(&self) -> PathBuf {
-        format!("/proc/{}", self.pid.as_raw_nonzero()).into()
+        format!("/proc/{}", self.pid()).into()
     }
 
     /// Interrupts it, waits for its end, and gives what it complained of.
@@ -113,6 +117,19 @@ impl Flavor {
         let status = child.wait().expect("flavor ends");
         assert!(status.success(), "flavor modal-local: {status}");
         complaints
+    }
+}
+
+impl Drop for Flavor {
+    /// Whatever happens to the tests, nothing is left of it.
+    fn drop(&mut self) {
+        let Ok(mut child) = self.child.lock() else {
+            return;
+        };
+        if matches!(child.try_wait(), Ok(None)) {
+            let _ = kill_process(self.pid, Signal::INT);
+            let _ = child.wait();
+        }
     }
 }
 
@@ -151,7 +168,7 @@ impl Inside {
 }
 
 /// The variables that name these servers, and their settings.
-fn inside() -> [(&'static str, Options); 4] {
+fn inside() -> [(&'static str, Options); 5] {
     let limited = |limits| Options {
         limits,
         ..options()
@@ -164,6 +181,10 @@ fn inside() -> [(&'static str, Options); 4] {
         list_page: 2,
         ..Limits::default()
     };
+    let little_disk = Limits {
+        disk: 8 * 1024 * 1024,
+        ..Limits::default()
+    };
     let short_tokens = Options {
         auth_token_lifetime: SHORT_LIFETIME,
         router_token_lifetime: SHORT_LIFETIME,
@@ -174,6 +195,7 @@ fn inside() -> [(&'static str, Options); 4] {
         ("SUITE_SMALL_URL", limited(running(2))),
         ("SUITE_FULL_URL", limited(running(0))),
         ("SUITE_PAGES_URL", limited(pages)),
+        ("SUITE_LITTLE_DISK_URL", limited(little_disk)),
     ]
 }
 

@@ -3,7 +3,7 @@
 #[path = "../foreign/environment.rs"]
 mod environment;
 
-use environment::{Environment, run};
+use environment::{Environment, forget_settings, run};
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -53,6 +53,7 @@ impl Software {
             Self::ZenMl => ZENML.program(&suites.join("python/runner.py")),
             Self::ModalForJavaScript => {
                 let mut node = Command::new("node");
+                forget_settings(&mut node);
                 node.arg(suites.join("js/runner.mjs"));
                 node.env("SUITE_PACKAGES", package_directory());
                 node
@@ -68,6 +69,10 @@ fn packages() -> Result<(), String> {
     let directory = package_directory();
     let sources = Path::new(SUITES).join("js");
     let lock_list = fs::read_to_string(sources.join("package-lock.json")).expect("a lock file");
+    run(
+        Command::new("node").arg("--version"),
+        "node is needed, version 20 or later",
+    )?;
     fs::create_dir_all(&directory).expect("a place for the packages");
     let lock = File::create(directory.with_extension("lock")).expect("a lock file");
     lock.lock().expect("a lock");
@@ -75,10 +80,6 @@ fn packages() -> Result<(), String> {
     if fs::read_to_string(&done).is_ok_and(|list| list == lock_list) {
         return Ok(());
     }
-    run(
-        Command::new("node").arg("--version"),
-        "node is needed, version 20 or later",
-    )?;
     for name in ["package.json", "package-lock.json"] {
         fs::copy(sources.join(name), directory.join(name)).expect("a copy");
     }

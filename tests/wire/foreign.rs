@@ -115,14 +115,10 @@ impl Foreign {
     pub(crate) fn file(&self, sandbox: &str, path: &str) -> Vec<u8> {
         let told = self.ask("file", json!({"sandbox": sandbox, "path": path}));
         let digits = text(&told);
-        let byte = |at| u8::from_str_radix(&digits[at..at + 2], 16).expect("two digits");
-        (0..digits.len()).step_by(2).map(byte).collect()
-    }
-
-    /// Whether all commands in a sandbox have ended.
-    pub(crate) fn is_idle(&self, sandbox: &str) -> bool {
-        let told = self.ask("commands", json!({"sandbox": sandbox}));
-        told.as_array().unwrap().iter().all(|ended| ended == true)
+        let digit = |digit: &u8| char::from(*digit).to_digit(16).expect("a digit");
+        let byte = |pair: &[u8]| pair.iter().fold(0, |byte, next| byte * 16 + digit(next));
+        let bytes = digits.as_bytes().chunks(2).map(byte);
+        bytes.map(|byte| u8::try_from(byte).unwrap()).collect()
     }
 
     /// All requests since this was last asked.

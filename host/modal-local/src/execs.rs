@@ -136,8 +136,9 @@ impl Exec {
 #[derive(Debug, Default)]
 pub(crate) struct Execs {
     by_id: BTreeMap<ExecId, Arc<Exec>>,
-    /// In the order of their end.
-    ended: VecDeque<ExecId>,
+    /// In the order of their end, with the bytes of output that each kept then.
+    ended: VecDeque<(ExecId, u64)>,
+    kept: u64,
 }
 
 impl Execs {
@@ -183,12 +184,20 @@ impl Execs {
     }
 
     /// Notes that a command has ended, and drops the longest ended ones above
-    /// a number.
-    fn end(&mut self, exec: &Exec) -> Vec<Arc<Exec>> {
-        self.ended.push_back(exec.id.clone());
-        let excess = self.ended.len().saturating_sub(limits::ENDED_EXECS);
-        let dropped = self.ended.drain(..excess);
-        dropped.filter_map(|id| self.by_id.remove(&id)).collect()
+    /// a number or a sum of bytes kept, but not this one.
+    fn end(&mut self, exec: &Exec, kept: u64) -> Vec<Arc<Exec>> {
+        let bytes = exec.kept();
+        self.ended.push_back((exec.id.clone(), bytes));
+        self.kept = self.kept.saturating_add(bytes);
+        let mut dropped = Vec::new();
+        while self.ended.len() > limits::ENDED_EXECS || (self.kept > kept && self.ended.len() > 1) {
+            let Some((id, bytes)) = self.ended.pop_front() else {
+                break;
+            };
+            self.kept = self.kept.saturating_sub(bytes);
+            dropped.extend(self.by_id.remove(&id));
+        }
+        dropped
     }
 }
 
@@ -205,7 +214,7 @@ pub(crate) fn spawn(
     tokio::spawn(async move {
         run(&core, &exec, launch, timeout).await;
         drop(busy);
-        let dropped = sandbox.execs().end(&exec);
+        let dropped = sandbox.execs().end(&exec, core.limits.ended_exec_output);
         for old in dropped {
             if let Some(outputs) = old.outputs().await {
                 outputs.stdout.discard().await;

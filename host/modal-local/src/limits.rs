@@ -15,11 +15,14 @@ pub struct Limits {
     /// The same for one command executed in a sandbox. Its readers are not told
     /// of gaps, so that at the cap it waits for those that are behind; output
     /// that nobody has begun to read is dropped, and asking for it an error.
-    /// At least 256 KiB. Default: 256 MiB.
+    /// At least 1 MiB. Default: 256 MiB.
     pub exec_output_per_stream: u64,
     /// Sandboxes that may run at once; one more is answered RESOURCE_EXHAUSTED.
     /// Default: 4,096.
     pub running_sandboxes: usize,
+    /// Bytes of output that the ended commands of one sandbox together may keep;
+    /// beyond it the longest ended are forgotten. Default: 1 GiB.
+    pub ended_exec_output: u64,
     /// Commands that may be executed at once in one sandbox; one more is
     /// answered RESOURCE_EXHAUSTED. Default: 1,024.
     pub running_execs: usize,
@@ -46,6 +49,7 @@ impl Default for Limits {
         Self {
             output_per_stream: 64 * MIB,
             exec_output_per_stream: 256 * MIB,
+            ended_exec_output: 1024 * MIB,
             running_sandboxes: 4_096,
             running_execs: 1_024,
             finished_sandboxes: 1_000,
@@ -170,9 +174,17 @@ pub(crate) const DEFAULT_TIMEOUT_SECS: u32 = 300;
 pub(crate) const STARTS_AT_ONCE: usize = 4;
 
 /// Bytes read from a pipe, and read back from disk, at once. A pipe holds
-/// 64 KiB.
+/// 64 KiB; what is read back is one message to a client.
 pub(crate) const CAPTURE_BUFFER: usize = 64 * 1024;
-pub(crate) const READ_CHUNK: usize = 128 * 1024;
+pub(crate) const READ_CHUNK: usize = 256 * 1024;
+
+/// The size of a pipe that was found full once.
+pub(crate) const FULL_PIPE: usize = 256 * 1024;
+
+/// Bytes just written that stay in memory for those who follow a command's
+/// output, per stream that somebody follows: what they are sent is not read
+/// back from the disk.
+pub(crate) const RECENT_OUTPUT: usize = 1024 * 1024;
 
 /// Bytes at the start of each stream that stay in memory. Most commands print
 /// little: they cost no file, and a thousand of them 16 MB at most.
@@ -185,7 +197,7 @@ pub(crate) const OUTPUT_SEGMENTS: u64 = 8;
 /// Smallest cap on output, so that a segment is never empty; for executed
 /// commands, so that what is read from a pipe at once is a small part of it.
 pub(crate) const OUTPUT_MIN: u64 = 4 * KIB;
-pub(crate) const EXEC_OUTPUT_MIN: u64 = 256 * KIB;
+pub(crate) const EXEC_OUTPUT_MIN: u64 = MIB;
 
 /// How long output is still read after everything in the sandbox was killed.
 /// Only a process that hid from the search can hold a pipe open that long.
@@ -224,8 +236,16 @@ pub(crate) const ENDED_EXECS: usize = 1_000;
 /// send 256 KiB at a time.
 pub(crate) const UPLOAD_QUEUE: usize = 8;
 
+/// Directories watched by one request, and bytes of events read at once. The
+/// system grants a user 128 queues or so.
+pub(crate) const WATCHED_DIRECTORIES: usize = 1_000;
+pub(crate) const WATCH_BUFFER: usize = 16 * 1024;
+
 /// Bytes of a file read, and sent, at once.
 pub(crate) const FILE_CHUNK: usize = 512 * 1024;
+
+/// Snapshots taken at once. Copying is bound by the disk.
+pub(crate) const SNAPSHOTS_AT_ONCE: usize = 4;
 
 /// Snapshots that one sandbox may have been asked for; one more is answered
 /// RESOURCE_EXHAUSTED. Their ids are remembered, so that a repeated call finds
@@ -252,6 +272,9 @@ pub(crate) const COPY_BUFFER: usize = 256 * 1024;
 /// Directories within directories in a snapshot; each is an open descriptor
 /// meanwhile.
 pub(crate) const DIRECTORY_DEPTH: usize = 256;
+
+/// How long a write that a command does not take any more waits for its exit.
+pub(crate) const EXIT_HOLD: Duration = Duration::from_millis(250);
 
 /// How long the place of a reader whose connection broke is kept. Clients come
 /// back after 10 ms, doubled up to ten times.

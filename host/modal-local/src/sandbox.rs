@@ -17,7 +17,7 @@ use crate::{
     limits,
     names::{IdempotencyKey, Name, Tags},
     snapshots::Asked,
-    stdin::Stdin,
+    stdin::{NumberedWrite, Stdin},
     sync::lock,
 };
 
@@ -35,8 +35,9 @@ pub(crate) struct Sandbox {
     pub(crate) definition: pb::Sandbox,
     /// What its idle timeout goes by.
     pub(crate) activity: Activity,
-    /// How many of the numbered writes to the input of a V1 sandbox were taken.
-    pub(crate) stdin_writes: tokio::sync::Mutex<u32>,
+    /// The newest of the numbered writes to the input of a V1 sandbox. Held while
+    /// one is taken.
+    pub(crate) newest_write: tokio::sync::Mutex<NumberedWrite>,
     /// The snapshots that were asked for.
     pub(crate) snapshots: Asked,
     tags: Mutex<Tags>,
@@ -143,7 +144,7 @@ impl Sandbox {
             idempotency_key: identity.idempotency_key,
             definition: identity.definition,
             activity: Activity::new(),
-            stdin_writes: tokio::sync::Mutex::default(),
+            newest_write: tokio::sync::Mutex::default(),
             snapshots: Asked::default(),
             tags: Mutex::new(identity.tags),
             execs: Mutex::default(),

@@ -24,6 +24,15 @@ struct State {
     closed: bool,
 }
 
+/// A write that its client numbers, instead of saying where it starts.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct NumberedWrite {
+    /// From 1; 0 when there was none yet.
+    pub(crate) index: u32,
+    /// The offset of its first byte.
+    pub(crate) start: u64,
+}
+
 /// Why bytes were not taken.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum StdinError {
@@ -80,18 +89,6 @@ impl Writer<'_> {
         self.while_mine(async {
             let mut state = self.stdin.state.lock().await;
             let bytes = state.rest(offset, bytes)?;
-            if !bytes.is_empty() && state.closed {
-                return Err(StdinError::Closed(state.written));
-            }
-            self.push(&mut state, bytes).await
-        })
-        .await
-    }
-
-    /// Writes bytes where the last ones ended.
-    pub(crate) async fn append(&self, bytes: Bytes) -> Result<(), StdinError> {
-        self.while_mine(async {
-            let mut state = self.stdin.state.lock().await;
             if !bytes.is_empty() && state.closed {
                 return Err(StdinError::Closed(state.written));
             }

@@ -28,7 +28,7 @@ pub struct Limits {
     /// Requests that wait for a place among those; further ones are refused.
     ///
     /// Default 1,024: each holds its headers and the beginning of its body in the
-    /// host, 64 KiB at most, 64 MiB together.
+    /// host, 160 KiB at most, 160 MiB together.
     pub requests_waiting: u32,
     /// Headers of one request: names and values, and 32 for each pair.
     ///

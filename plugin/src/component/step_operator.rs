@@ -24,9 +24,11 @@ use std::convert::Infallible;
 impl Guest for Plugin {
     async fn submit(context: Context, submission: Submission) -> Result<String, Error> {
         let settings = settings(Kind::StepOperator, &context.config, &submission.settings)?;
-        let service = ModalService::new(client(&context.service)?, None, Vec::new());
+        let placement = Placement::from(&settings);
+        let service = ModalService::new(client(&context.service)?, None, Vec::new())
+            .knowing(placement.gpu.is_some());
         let common = StepSubmission {
-            placement: Placement::from(&settings),
+            placement,
             resources: resources(submission.resources),
             registry: Some(login(context.registry.as_ref(), &submission.image)),
             environment: submission.environment,

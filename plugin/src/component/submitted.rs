@@ -42,7 +42,8 @@ pub(super) async fn submit(
     let tag = |name: &str, value: &str| (name.to_owned(), value.to_owned());
     let mut tags = vec![tag(tag::RUN, &submission.run_id)];
     tags.extend(submission.step.as_deref().map(|step| tag(tag::STEP, step)));
-    let service = ModalService::new(client(&context.service)?, None, tags);
+    let has_gpu = settings.text("gpu").is_some();
+    let service = ModalService::new(client(&context.service)?, None, tags).knowing(has_gpu);
     let login = login(context.registry.as_ref(), &submission.image);
     let metadata = match submission.step {
         None => {

@@ -389,7 +389,6 @@ impl<P: Platform> Client<P> {
         &self,
         rpc: &Rpc<Q, A>,
         request: Q,
-        target: &Target,
         deadline: Deadline,
     ) -> Result<Streaming<A>, CallError>
     where
@@ -397,22 +396,9 @@ impl<P: Platform> Client<P> {
         A: Message + Default + 'static,
     {
         let mut request = Request::new(request);
-        let endpoint = match target {
-            Target::ControlPlane => {
-                self.add_headers(rpc.auth, request.metadata_mut(), Vec::new())
-                    .await?;
-                self.0.endpoint.clone()
-            }
-            Target::Router { endpoint, jwt } => {
-                insert(
-                    request.metadata_mut(),
-                    "authorization",
-                    &format!("Bearer {jwt}"),
-                );
-                endpoint.clone()
-            }
-        };
-        self.grpc(&endpoint, deadline)
+        self.add_headers(rpc.auth, request.metadata_mut(), Vec::new())
+            .await?;
+        self.grpc(&self.0.endpoint, deadline)
             .server_streaming(
                 request,
                 PathAndQuery::from_static(rpc.path),
@@ -491,20 +477,6 @@ impl<P: Platform> Client<P> {
             }
         }
     }
-}
-
-/// Where a stream is opened.
-#[derive(Debug, Clone)]
-pub enum Target {
-    /// The server that the client belongs to.
-    ControlPlane,
-    /// The command router of one sandbox.
-    Router {
-        /// Where it is.
-        endpoint: Endpoint,
-        /// What lets us in.
-        jwt: String,
-    },
 }
 
 /// Warnings of the server: each text counts once.

@@ -1,6 +1,6 @@
 //! Images from a registry.
 
-use super::call::{CallOptions, Client, Target};
+use super::call::{CallOptions, Client};
 use super::error::CallError;
 use super::retry::{Policy, doubled};
 use super::rpc::{
@@ -219,12 +219,7 @@ impl<P: Platform> Images<P> {
         let rpc = &IMAGE_JOIN_STREAMING;
         let mut stream = self
             .client
-            .stream(
-                rpc,
-                request.clone(),
-                &Target::ControlPlane,
-                limits::IMAGE_JOIN_DEADLINE,
-            )
+            .stream(rpc, request.clone(), limits::IMAGE_JOIN_DEADLINE)
             .await?;
         let mut result = None;
         loop {

@@ -1,18 +1,17 @@
 //! What a sandbox writes: followed from its beginning to its end over as many
 //! streams as it takes, without losing or repeating a byte.
 
-use super::call::{Client, Target};
+use super::call::Client;
 use super::error::CallError;
 use super::retry::doubled;
-use super::rpc::{SANDBOX_GET_LOGS, SANDBOX_STDIO_READ_V2};
-use super::sandbox::{Backend, RouterAccess, SandboxHandle, TaskId};
+use super::router::{Piece, Router};
+use super::rpc::SANDBOX_GET_LOGS;
+use super::sandbox::{Backend, SandboxHandle, TaskId};
 use crate::limits;
 use crate::platform::{LogLevel, Platform};
 use modal_proto::client::{FileDescriptor, SandboxGetLogsRequest};
-use modal_proto::task_command_router::{SandboxStdioFileDescriptor, SandboxStdioReadV2Request};
 use std::future::Future;
 use std::time::Duration;
-use tonic::Code;
 
 /// One of the two outputs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -61,71 +60,17 @@ async fn follow_router<P: Platform>(
     let TaskId::Scheduled(task_id) = client.task_id(sandbox).await? else {
         return Ok(());
     };
-    let mut access = match &sandbox.router {
-        Some(access) => access.clone(),
-        None => client.router_access(sandbox, &task_id).await?,
+    let sandbox = SandboxHandle {
+        task_id: Some(task_id),
+        ..sandbox.clone()
     };
-    let mut offset = 0;
-    let mut trouble = Trouble::default();
-    loop {
-        let request = SandboxStdioReadV2Request {
-            task_id: task_id.clone(),
-            offset,
-            file_descriptor: match stream {
-                OutputStream::Stdout => SandboxStdioFileDescriptor::Stdout,
-                OutputStream::Stderr => SandboxStdioFileDescriptor::Stderr,
-            }
-            .into(),
-        };
-        let opened = client.platform().monotonic();
-        let before = offset;
-        let error = match read_router(client, request, &access, sink, &mut offset).await {
-            Ok(()) => return Ok(()),
-            Err(error) => error,
-        };
-        let lasted = client.platform().monotonic().saturating_sub(opened);
-        if offset > before || lasted >= limits::OUTPUT.body {
-            trouble = Trouble::default();
-        }
-        if error.is(Code::Unauthenticated) && !trouble.refused {
-            trouble.refused = true;
-            if access.expires_soon(client.platform().unix_time()) {
-                access = client.router_access(sandbox, &task_id).await?;
-            }
-        } else {
-            trouble.wait_or_give_up(client, error, lasted).await?;
-        }
-    }
-}
-
-async fn read_router<P: Platform>(
-    client: &Client<P>,
-    request: SandboxStdioReadV2Request,
-    access: &RouterAccess,
-    sink: &impl OutputSink,
-    offset: &mut u64,
-) -> Result<(), CallError> {
-    let rpc = &SANDBOX_STDIO_READ_V2;
-    let target = Target::Router {
-        endpoint: access.endpoint.clone(),
-        jwt: access.jwt.clone(),
-    };
-    let mut answers = client.stream(rpc, request, &target, limits::OUTPUT).await?;
-    while let Some(answer) = answers
-        .message()
-        .await
-        .map_err(|status| client.failure(rpc.name, &status))?
-    {
-        if let Some(missing) = answer
-            .starting_offset
-            .checked_sub(*offset)
-            .filter(|n| *n > 0)
-        {
+    let router = Router::new(client.clone(), sandbox);
+    let mut reading = router.sandbox_output(stream).await?;
+    while let Some(Piece { missing, data }) = reading.next().await? {
+        if missing > 0 {
             sink.lost(Some(missing)).await;
-            *offset = answer.starting_offset;
         }
-        *offset = offset.saturating_add(answer.data.len() as u64);
-        for piece in answer.data.chunks(limits::OUTPUT_PIECE) {
+        for piece in data.chunks(limits::OUTPUT_PIECE) {
             sink.piece(piece.to_vec()).await;
         }
     }
@@ -155,9 +100,7 @@ async fn follow_logs<P: Platform>(
         let opened = client.platform().monotonic();
         let before = request.last_entry_id.clone();
         let result = async {
-            let mut batches = client
-                .stream(rpc, request.clone(), &Target::ControlPlane, limits::OUTPUT)
-                .await?;
+            let mut batches = client.stream(rpc, request.clone(), limits::OUTPUT).await?;
             while let Some(batch) = batches
                 .message()
                 .await
@@ -179,7 +122,7 @@ async fn follow_logs<P: Platform>(
         }
         .await;
         let lasted = client.platform().monotonic().saturating_sub(opened);
-        if request.last_entry_id != before || lasted >= limits::OUTPUT.body {
+        if request.last_entry_id != before || lasted >= limits::OUTPUT.head {
             trouble = Trouble::default();
         }
         match result {
@@ -196,8 +139,6 @@ async fn follow_logs<P: Platform>(
 #[derive(Debug, Default)]
 struct Trouble {
     failures: u32,
-    /// Whether a token was refused.
-    refused: bool,
 }
 
 impl Trouble {
@@ -208,8 +149,9 @@ impl Trouble {
         lasted: Duration,
     ) -> Result<(), CallError> {
         // Silence is normal for a step: a stream that was merely quiet until
-        // its deadline is opened again.
-        if lasted < limits::OUTPUT.body {
+        // its deadline is opened again. Some servers send no head before the
+        // first byte.
+        if lasted < limits::OUTPUT.head {
             self.failures += 1;
         }
         if !error.is_transient() || self.failures > limits::OUTPUT_RETRIES {

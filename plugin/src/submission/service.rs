@@ -1,6 +1,7 @@
 //! What submissions ask of Modal.
 
 use crate::environment::SplitEnvironment;
+use crate::modal::call::Ahead;
 use crate::modal::image::{ImageError, Images, RegistryLogin};
 use crate::modal::recovery::CreateError;
 use crate::modal::sandbox::{SandboxHandle, SandboxSpec};
@@ -79,12 +80,29 @@ pub struct ModalService<P> {
     client: Client<P>,
     name: Option<String>,
     tags: Vec<(String, String)>,
+    ahead: Ahead,
 }
 
 impl<P: Platform> ModalService<P> {
     /// Sandboxes that are created through it get this name and these tags.
     pub fn new(client: Client<P>, name: Option<String>, tags: Vec<(String, String)>) -> Self {
-        Self { client, name, tags }
+        Self {
+            client,
+            name,
+            tags,
+            ahead: Ahead::default(),
+        }
+    }
+
+    /// The same for a sandbox that has a GPU or not: what its creation needs is
+    /// fetched beside its app, which saves two round trips.
+    #[must_use]
+    pub fn knowing(mut self, has_gpu: bool) -> Self {
+        self.ahead = Ahead {
+            auth_token: !has_gpu && self.client.options().sandbox_v2,
+            builder_version: true,
+        };
+        self
     }
 }
 
@@ -149,7 +167,7 @@ impl<P: Platform> Service for ModalService<P> {
     }
 
     async fn app(&self, name: &str, environment: Option<&str>) -> Result<String, ServiceError> {
-        Ok(self.client.lookup_app(name, environment).await?)
+        Ok(self.client.open_app(name, environment, self.ahead).await?)
     }
 
     fn secret(&self, variables: Vec<(String, String)>) -> Vec<(String, String)> {

@@ -112,8 +112,12 @@ check("after_the_end_of_the_sandbox", [], async () => {
 check("many_at_once", [], async () => {
   await withSandbox({}, async (box) => {
     const numbers = Array.from({ length: 20 }, (_, number) => number);
+    // Each waits for all.
+    const wait = "while [ $(ls | wc -l) -lt 20 ]; do sleep 0.1; done";
     const said = await Promise.all(
-      numbers.map((number) => output(box, ["sh", "-c", `sleep 0.5; echo ${number}`])),
+      numbers.map((number) =>
+        output(box, ["sh", "-c", `touch ${number}; ${wait}; echo ${number}`]),
+      ),
     );
     assert.deepEqual(said, numbers.map((number) => `${number}\n`));
   });

@@ -125,3 +125,23 @@ check("making_and_removing_directories", [], async () => {
     await fails(modal.SandboxFilesystemNotFoundError, () => box.filesystem.stat(ours + "/a"));
   });
 });
+
+check("watching", [], async () => {
+  await withSandbox({}, async (box) => {
+    const ours = await directory(box);
+    let event;
+    const watching = (async () => {
+      for await (const next of box.filesystem.watch(ours, { filter: ["Create"] })) {
+        event = next;
+        break;
+      }
+    })();
+    // Nobody says when the watch has begun.
+    for (let number = 0; event === undefined; number++) {
+      await output(box, ["touch", `file-${number}`]);
+    }
+    await watching;
+    assert.equal(event.eventType, "Create");
+    assert.ok(event.paths[0].startsWith(`${ours}/file-`), event.paths[0]);
+  });
+});

@@ -5,7 +5,7 @@ import assert from "node:assert/strict";
 import { check } from "./checks.mjs";
 import {
   client,
-  clientWith,
+  clientOf,
   fails,
   freshApp,
   ids,
@@ -59,7 +59,7 @@ check("listing_by_tags", [42], async () => {
 
 check("listing_page_by_page", [43], async () => {
   // A page of that server has two sandboxes.
-  const of = clientWith({ endpoint: process.env.SUITE_PAGES_URL });
+  const of = clientOf(process.env.SUITE_PAGES_URL);
   const app = await freshApp(of);
   const nested = async (count, created) => {
     if (count === 0) {

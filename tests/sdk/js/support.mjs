@@ -16,13 +16,17 @@ export const MEBI = 1024 * 1024;
 const BOUND = 60_000;
 
 /** The client of almost all checks; server and account are in the environment. */
-export const client = new modal.ModalClient();
+export const client = new modal.ModalClient({ logLevel: "error" });
 
 const clients = [client];
 
-/** A client with other parameters. */
-export function clientWith(params) {
-  const other = new modal.ModalClient(params);
+/** A client of another server, or with other parameters. */
+export function clientOf(url, params = {}) {
+  const ours = process.env.MODAL_SERVER_URL;
+  // The SDK takes the server from the environment, when a client is made.
+  process.env.MODAL_SERVER_URL = url ?? ours;
+  const other = new modal.ModalClient({ logLevel: "error", ...params });
+  process.env.MODAL_SERVER_URL = ours;
   clients.push(other);
   return other;
 }

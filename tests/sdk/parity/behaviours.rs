@@ -22,7 +22,7 @@ pub(super) struct Behaviour {
     checks: Vec<String>,
 }
 
-#[derive(Deserialize, PartialEq, Eq)]
+#[derive(Deserialize)]
 #[serde(rename_all = "lowercase")]
 enum Side {
     Client,
@@ -57,10 +57,6 @@ impl Behaviour {
             Side::Client => "client",
             Side::Server => "server",
         }
-    }
-
-    pub(super) fn is_of_server(&self) -> bool {
-        self.side == Side::Server
     }
 
     pub(super) fn text(&self) -> &str {

@@ -11,6 +11,7 @@ from modal.exception import (
 from support import (
     app,
     client_of,
+    eventually,
     fails,
     fresh_app,
     image,
@@ -179,6 +180,35 @@ def a_named_secret_that_does_not_exist():
     secrets = [modal.Secret.from_name(unique("no-secret"))]
     create = lambda: modal.Sandbox.create("true", app=app(), image=image(), secrets=secrets)
     fails(NotFoundError, create)
+
+
+@check()
+def only_so_much_on_the_disk():
+    client = client_of("SUITE_LITTLE_DISK_URL")
+    ours = modal.App.lookup(unique("app"), create_if_missing=True, client=client)
+    theirs = modal.Image.from_registry("python:3.11-slim")
+
+    def create(*command: str) -> modal.Sandbox:
+        return modal.Sandbox.create(*command, app=ours, image=theirs, client=client)
+
+    def refusal() -> str | None:
+        try:
+            create("true").wait()
+        except ResourceExhaustedError as error:
+            return str(error)
+        return None
+
+    box = create("sleep", "600")
+    try:
+        output(box, "sh", "-c", "head -c 9000000 /dev/zero > big")
+        said = eventually("it is noticed", refusal)
+        assert "8 MiB" in said, said
+        fails(ResourceExhaustedError, box.snapshot_filesystem)
+        # What runs goes on, and can make room.
+        output(box, "rm", "big")
+        eventually("there is room", lambda: refusal() is None)
+    finally:
+        box.terminate()
 
 
 @check()

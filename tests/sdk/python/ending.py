@@ -12,11 +12,8 @@ from support import eventually, fails, is_v1, output, sandbox, sandbox_of
 def running_has_no_code():
     for backend in (1, 2):
         with sandbox_of(backend) as box:
-            before = time.monotonic()
             assert box.poll() is None
             assert box.returncode is None
-            # A look is not held.
-            assert time.monotonic() - before < 8
 
 
 @check(36, 38, 41)
@@ -91,8 +88,8 @@ def idle_sandboxes_end():
 
 @check()
 def busy_sandboxes_are_not_idle():
-    with sandbox(idle_timeout=3) as box:
-        assert output(box, "sh", "-c", "sleep 5; echo busy") == "busy\n"
+    with sandbox(idle_timeout=8) as box:
+        assert output(box, "sh", "-c", "sleep 10; echo busy") == "busy\n"
         assert box.poll() is None
 
 

@@ -1,6 +1,5 @@
 """Commands in a running sandbox."""
 
-import time
 from concurrent.futures import ThreadPoolExecutor
 
 import modal
@@ -217,9 +216,11 @@ def output_that_nobody_wants():
 @check()
 def a_timeout_ends_the_command():
     with sandbox() as box:
-        process = box.exec("sh", "-c", "echo $$; exec sleep 600", timeout=2, bufsize=1)
+        process = box.exec("sh", "-c", "echo $$; exec sleep 600", timeout=5, bufsize=1)
         pid = next(iter(process.stdout)).strip()
-        assert process.wait() == -1
+        # The SDK gives up and the server kills it at the same time: -1 is the
+        # SDK's, 137 the server's.
+        assert process.wait() in (-1, 137)
         gone = f"test ! -e /proc/{pid} || grep -q '^State:.Z' /proc/{pid}/status"
         eventually("the command is gone", lambda: box.exec("sh", "-c", gone).wait() == 0)
         assert box.poll() is None
@@ -263,15 +264,14 @@ def the_end_of_the_sandbox_ends_commands():
 @check()
 def many_at_once():
     with sandbox() as box, ThreadPoolExecutor(20) as threads:
+        # Each waits for all.
+        wait = "while [ $(ls | wc -l) -lt 20 ]; do sleep 0.1; done"
 
         def one(number: int) -> str:
-            return output(box, "sh", "-c", f"sleep 0.5; echo {number}")
+            return output(box, "sh", "-c", f"touch {number}; {wait}; echo {number}")
 
-        before = time.monotonic()
         said = list(threads.map(one, range(20)))
         assert said == [f"{number}\n" for number in range(20)]
-        # Side by side: one after the other they sleep ten seconds.
-        assert time.monotonic() - before < 9
 
 
 @check()

@@ -3,6 +3,7 @@
 import os
 import stat as modes
 import tempfile
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from checks import check
@@ -17,6 +18,7 @@ from modal.exception import (
     SandboxFilesystemPathAlreadyExistsError,
     SandboxFilesystemPermissionError,
 )
+from modal.types import FileWatchEvent, FileWatchEventType
 from support import MEBI, digest, directory, fails, noise, output, sandbox, sandbox_of
 
 
@@ -224,3 +226,26 @@ def names_of_all_kinds():
             path = f"{directory(box)}/{name}"
             box.filesystem.write_text(name, path)
             assert box.filesystem.read_text(path) == name
+
+
+@check()
+def watching():
+    with sandbox() as box, ThreadPoolExecutor(1) as threads:
+        ours = directory(box)
+        created = FileWatchEventType.Create
+
+        def first() -> FileWatchEvent:
+            events = box.filesystem.watch(ours, filter=[created], timeout=60)
+            return next(iter(events))
+
+        waiting, names = threads.submit(first), []
+        # Nobody says when the watch has begun.
+        while not waiting.done():
+            names.append(f"{ours}/file-{len(names)}")
+            output(box, "touch", names[-1])
+        event = waiting.result()
+        assert event.type == created and event.paths[0] in names, event
+        none = lambda: list(box.filesystem.watch(ours + "/none", timeout=1))
+        fails(SandboxFilesystemNotFoundError, none)
+        # Without events it ends with its time.
+        assert list(box.filesystem.watch(ours, timeout=1)) == []

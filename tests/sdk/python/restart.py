@@ -1,6 +1,5 @@
 """What a server remembers of the one before it."""
 
-import os
 import signal
 import subprocess
 import tempfile
@@ -10,19 +9,19 @@ from contextlib import contextmanager
 import modal
 from checks import check
 from modal.exception import NotFoundError
-from support import IMAGE, connect, fails, output, unique
+from support import ENVIRONMENT, IMAGE, connect, fails, output, unique
 
 
 @contextmanager
 def server(state: str, ended_by: int) -> Iterator[modal.Client]:
     """A server of its own, on a state directory."""
-    program = [os.environ["SUITE_FLAVOR"], "modal-local", "--state", state]
+    program = [ENVIRONMENT["SUITE_FLAVOR"], "modal-local", "--state", state]
     process = subprocess.Popen(
         program, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
     )
     try:
         url = process.stdout.readline().split()[-1]
-        yield connect(url, os.environ["MODAL_TOKEN_SECRET"])
+        yield connect(url, ENVIRONMENT["MODAL_TOKEN_SECRET"])
     finally:
         process.send_signal(ended_by)
         process.wait(60)

@@ -25,6 +25,9 @@ BOUND = 60.0
 
 MEBI = 1024 * 1024
 
+# As it was at the start: `connect` changes it for moments.
+ENVIRONMENT = dict(os.environ)
+
 
 @cache
 def app() -> modal.App:
@@ -124,7 +127,7 @@ def in_another_process(source: str, **variables: str) -> str:
     """Runs a program with other variables: the SDK reads its settings once."""
     done = subprocess.run(
         [sys.executable, "-c", source],
-        env={**os.environ, **variables},
+        env={**ENVIRONMENT, **variables},
         capture_output=True,
         text=True,
         timeout=BOUND,
@@ -135,19 +138,18 @@ def in_another_process(source: str, **variables: str) -> str:
 
 def client_of(variable: str, token_secret: str | None = None) -> modal.Client:
     """A client of the server whose URL is in a variable."""
-    return connect(os.environ[variable], token_secret or os.environ["MODAL_TOKEN_SECRET"])
+    return connect(ENVIRONMENT[variable], token_secret or ENVIRONMENT["MODAL_TOKEN_SECRET"])
 
 
 @cache
 def connect(url: str, token_secret: str) -> modal.Client:
     """A client of its own; the SDK takes the server from the environment."""
     with _CONNECTING:
-        ours = os.environ["MODAL_SERVER_URL"]
         os.environ["MODAL_SERVER_URL"] = url
         try:
-            return modal.Client.from_credentials(os.environ["MODAL_TOKEN_ID"], token_secret)
+            return modal.Client.from_credentials(ENVIRONMENT["MODAL_TOKEN_ID"], token_secret)
         finally:
-            os.environ["MODAL_SERVER_URL"] = ours
+            os.environ["MODAL_SERVER_URL"] = ENVIRONMENT["MODAL_SERVER_URL"]
 
 
 _CONNECTING = threading.Lock()

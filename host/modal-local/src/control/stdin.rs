@@ -5,11 +5,14 @@ use modal_proto::client as pb;
 use tonic::{Response, Status};
 
 use super::{Answer, ControlPlane};
-use crate::{ids::Backend, stdin::StdinError};
+use crate::{
+    ids::Backend,
+    stdin::{NumberedWrite, StdinError},
+};
 
 impl ControlPlane {
     /// Takes the writes that clients number from 1. One that was taken before
-    /// is left out.
+    /// is left out, and one that broke off is taken up where it did.
     pub(super) async fn write_stdin(
         &self,
         request: pb::SandboxStdinWriteRequest,
@@ -22,22 +25,23 @@ impl ControlPlane {
             Status::failed_precondition(format!("sandbox {} has ended", sandbox.id))
         })?;
         sandbox.activity.touch();
-        let mut taken = sandbox.stdin_writes.lock().await;
-        if request.index > taken.saturating_add(1) {
+        let mut newest = sandbox.newest_write.lock().await;
+        let next = newest.index.saturating_add(1);
+        if request.index > next {
             return Err(Status::out_of_range(format!(
-                "index is {}, but write {} was not sent yet",
+                "index is {}, but write {next} was not sent yet",
                 request.index,
-                taken.saturating_add(1)
             )));
+        }
+        if request.index == next {
+            let (start, _) = stdin.status().await;
+            *newest = NumberedWrite { index: next, start };
         }
         let refusal = |error: StdinError| Status::failed_precondition(error.to_string());
         let writer = stdin.writer();
-        if request.index > *taken {
-            writer
-                .append(Bytes::from(request.input))
-                .await
-                .map_err(refusal)?;
-            *taken = request.index;
+        if request.index == newest.index {
+            let input = Bytes::from(request.input);
+            writer.write(newest.start, input).await.map_err(refusal)?;
         }
         if request.eof {
             writer.close().await.map_err(refusal)?;

@@ -42,13 +42,16 @@ pub(crate) struct Pin {
 impl Pins {
     /// A reader that has everything before an offset.
     pub(crate) fn pin(self: &Arc<Self>, offset: u64) -> Pin {
-        let mut reader = 0;
+        let (mut reader, now) = (0, Instant::now());
         self.0.send_modify(|positions| {
             // One that went away at or after this place is the one that comes
             // back: it has not seen all that was sent to it.
             positions
                 .readers
-                .retain(|_, position| position.kept_until.is_none() || position.offset < offset);
+                .retain(|_, position| match position.kept_until {
+                    Some(until) => position.offset < offset && until > now,
+                    None => true,
+                });
             reader = positions.next;
             positions.next = positions.next.wrapping_add(1);
             let kept_until = None;
@@ -60,6 +63,13 @@ impl Pins {
             pins: Arc::clone(self),
             reader,
         }
+    }
+
+    /// Whether anybody reads.
+    pub(crate) fn any(&self) -> bool {
+        let positions = self.0.borrow();
+        let mut readers = positions.readers.values();
+        readers.any(|position| position.kept_until.is_none())
     }
 
     /// Resolves once every reader has everything before an offset.

@@ -9,12 +9,14 @@ use modal_proto::task_command_router::{
     TaskExecStdinWriteStreamRequest, TaskExecStdinWriteStreamResponse,
     TaskExecStdinWriteStreamStart, task_exec_stdin_write_stream_request::Payload,
 };
+use tokio::time::timeout;
 use tonic::{Request, Response, Status, Streaming};
 
 use super::{Answer, Router, exec::exec_in, grant};
 use crate::{
     execs::Exec,
-    stdin::{Stdin, StdinError},
+    limits,
+    stdin::{Stdin, StdinError, Writer},
 };
 
 impl Router {
@@ -31,7 +33,8 @@ impl Router {
         let request = request.into_inner();
         let stdin = stdin_of(&exec).await?;
         sandbox.activity.touch();
-        write(&stdin, request.offset, request.data, request.eof).await?;
+        let data = Bytes::from(request.data);
+        put(&exec, &stdin.writer(), request.offset, data, request.eof).await?;
         Ok(Response::new(TaskExecStdinWriteResponse {}))
     }
 
@@ -58,16 +61,9 @@ impl Router {
         let writer = stdin.writer();
         let mut position = offset;
         loop {
-            match next(&mut messages).await? {
-                Some(Payload::Data(data)) => {
-                    let length = data.len() as u64;
-                    writer
-                        .write(position, Bytes::from(data))
-                        .await
-                        .map_err(refusal)?;
-                    position = position.saturating_add(length);
-                }
-                Some(Payload::End(_)) => break,
+            let (bytes, is_last) = match next(&mut messages).await? {
+                Some(Payload::Data(data)) => (Bytes::from(data), false),
+                Some(Payload::End(_)) => (Bytes::new(), true),
                 Some(Payload::Start(_)) => {
                     return Err(Status::invalid_argument("the stream started twice"));
                 }
@@ -76,15 +72,14 @@ impl Router {
                         "the stream stopped without an end: stdin stays open",
                     ));
                 }
+            };
+            let length = bytes.len() as u64;
+            put(&exec, &writer, position, bytes, is_last).await?;
+            if is_last {
+                return Ok(Response::new(TaskExecStdinWriteStreamResponse {}));
             }
+            position = position.saturating_add(length);
         }
-        // A gap that only the end would have left.
-        writer
-            .write(position, Bytes::new())
-            .await
-            .map_err(refusal)?;
-        writer.close().await.map_err(refusal)?;
-        Ok(Response::new(TaskExecStdinWriteStreamResponse {}))
     }
 
     /// How much was taken. Whoever writes at that moment is stopped.
@@ -112,19 +107,36 @@ impl Router {
             Status::failed_precondition(format!("sandbox {} has ended", sandbox.id))
         })?;
         sandbox.activity.touch();
-        write(&stdin, request.offset, request.data, request.eof).await?;
+        let (writer, data) = (stdin.writer(), Bytes::from(request.data));
+        let written = write(&writer, request.offset, data, request.eof).await;
+        written.map_err(refusal)?;
         Ok(Response::new(SandboxStdinWriteV2Response {}))
     }
 }
 
-async fn write(stdin: &Stdin, offset: u64, data: Vec<u8>, eof: bool) -> Result<(), Status> {
-    let writer = stdin.writer();
-    writer
-        .write(offset, Bytes::from(data))
-        .await
-        .map_err(refusal)?;
+/// Writes to a command. When it does not read any more, its exit is awaited for
+/// a moment: clients that are refused ask for it next, and take a command that
+/// runs on for a fault of the server.
+async fn put(
+    exec: &Exec,
+    writer: &Writer<'_>,
+    offset: u64,
+    data: Bytes,
+    eof: bool,
+) -> Result<(), Status> {
+    let Err(error) = write(writer, offset, data, eof).await else {
+        return Ok(());
+    };
+    if matches!(error, StdinError::Gone(_)) {
+        let _ = timeout(limits::EXIT_HOLD, exec.ended()).await;
+    }
+    Err(refusal(error))
+}
+
+async fn write(writer: &Writer<'_>, offset: u64, data: Bytes, eof: bool) -> Result<(), StdinError> {
+    writer.write(offset, data).await?;
     if eof {
-        writer.close().await.map_err(refusal)?;
+        writer.close().await?;
     }
     Ok(())
 }

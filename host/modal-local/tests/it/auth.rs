@@ -6,11 +6,11 @@ use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use modal_local::{Credentials, Error, Options, Server};
 use modal_proto::{
     client::{self as pb, sandbox_get_command_router_access_request::Target},
-    task_command_router::SandboxStdioReadV2Request,
+    task_command_router::{SandboxStdioReadV2Request, TaskExecStdioFileDescriptor::Stdout},
 };
 use tonic::Code;
 
-use crate::harness::{Headers, Local, code};
+use crate::harness::{Headers, Local, code, in_time};
 
 #[tokio::test]
 async fn every_call_needs_the_token() {
@@ -108,6 +108,44 @@ async fn expired_tokens_are_refused() {
         .sandbox_stdio_read_v2(request)
         .await;
     assert_eq!(code(read), Code::Unauthenticated);
+    local.finish().await;
+}
+
+#[tokio::test]
+async fn a_command_outlives_the_token_that_started_it() {
+    let local = Local::with(|options| options.router_token_lifetime = Duration::from_secs(2)).await;
+    let sandbox = local.sandbox([]).create().await;
+    let exec = sandbox.exec(&local, ["cat"]).start().await;
+    let mut stream = exec.stream(Stdout, 0).await;
+    let expired = in_time(async {
+        let mut written = 0;
+        loop {
+            match exec.write(written, b"x", false).await {
+                Ok(()) => written += 1,
+                Err(status) => break (status, written),
+            }
+        }
+    });
+    let (status, written) = expired.await;
+    assert_eq!(status.code(), Code::Unauthenticated);
+    assert!(status.message().contains("expired"), "{status}");
+    // What was begun goes on; what is new needs a new token.
+    let request = pb::SandboxGetCommandRouterAccessRequest {
+        target: Some(Target::SandboxId(sandbox.id.clone())),
+    };
+    let access = local
+        .control()
+        .sandbox_get_command_router_access(request)
+        .await;
+    let mut renewed = exec.clone();
+    renewed.router = local.router(&access.unwrap().into_inner().jwt);
+    renewed.write(written, b"end", true).await.unwrap();
+    let mut read = Vec::new();
+    while let Some(chunk) = in_time(stream.message()).await.unwrap() {
+        read.extend(chunk.data);
+    }
+    assert_eq!(read.len() as u64, written + 3);
+    assert!(read.ends_with(b"xend"));
     local.finish().await;
 }
 

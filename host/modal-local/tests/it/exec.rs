@@ -311,6 +311,26 @@ async fn commands_end_with_their_sandbox() {
 }
 
 #[tokio::test]
+async fn what_hides_from_the_search_ends_with_its_sandbox_too() {
+    let local = Local::start().await;
+    let sandbox = local.sandbox([]).create().await;
+    let fifo = Fifo::new();
+    // Without the marker, and without the command that started it.
+    let hidden = format!("echo $$ > {}; exec sleep 100", fifo.path());
+    let script = format!("env -i PATH=\"$PATH\" sh -c '{hidden}' > /dev/null 2>&1 &");
+    let mut pids = Vec::new();
+    for _ in 0..3 {
+        let exec = sandbox.shell(&local, &script).start().await;
+        assert_eq!(exec.wait().await, ExitStatus::Code(0));
+        pids.push(fifo.read().await);
+    }
+    assert!(pids.iter().all(|pid| is_running(pid)));
+    sandbox.terminate().await;
+    assert!(!pids.iter().any(|pid| is_running(pid)));
+    local.finish().await;
+}
+
+#[tokio::test]
 async fn commands_that_start_while_their_sandbox_ends_leave_nothing() {
     let local = Local::start().await;
     for _ in 0..10 {
@@ -378,6 +398,31 @@ async fn a_thousand_one_after_another() {
     assert_eq!(code(first.try_wait().await), Code::NotFound);
     let marker = format!("{}{}", local.marker(), sandbox.id);
     assert_eq!(marked(&marker).len(), 1);
+    local.finish().await;
+}
+
+#[tokio::test]
+async fn the_output_of_ended_commands_is_bounded() {
+    let local = Local::with(|options| options.limits.ended_exec_output = 1_000_000).await;
+    let sandbox = local.sandbox([]).create().await;
+    let mut execs = Vec::new();
+    for _ in 0..4 {
+        let exec = sandbox.exec(&local, ["head", "-c", "400000", "/dev/zero"]);
+        let exec = exec.start().await;
+        assert_eq!(exec.stdout().await.len(), 400_000);
+        assert_eq!(exec.wait().await, ExitStatus::Code(0));
+        execs.push(exec);
+    }
+    let last = execs.pop().unwrap();
+    assert_eq!(last.stdout().await.len(), 400_000);
+    // Noticed once the last one has ended altogether.
+    in_time(async {
+        while execs[0].try_wait().await.is_ok() {
+            tokio::task::yield_now().await;
+        }
+    })
+    .await;
+    assert_eq!(code(execs[0].try_wait().await), Code::NotFound);
     local.finish().await;
 }
 

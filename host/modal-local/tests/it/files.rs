@@ -1,8 +1,12 @@
 //! The file tool, as the official clients execute it.
 
 use std::{
+    ffi::OsStr,
     fs,
-    os::unix::fs::{PermissionsExt, symlink},
+    os::unix::{
+        ffi::OsStrExt,
+        fs::{PermissionsExt, symlink},
+    },
     path::Path,
 };
 
@@ -193,6 +197,20 @@ async fn entries_are_described() {
 }
 
 #[tokio::test]
+async fn names_that_are_no_text_are_shown_as_far_as_they_are() {
+    let local = Local::start().await;
+    let (sandbox, files) = sandbox(&local).await;
+    let name = OsStr::from_bytes(b"odd-\xff");
+    fs::create_dir(files.join("directory")).unwrap();
+    fs::write(files.join("directory").join(name), "x").unwrap();
+    let list = json!({"ListFiles": {"path": files.join("directory")}});
+    let listed = ask(&local, &sandbox, list).await.unwrap();
+    let listed: Vec<Value> = serde_json::from_slice(&listed).unwrap();
+    assert_eq!(listed[0]["name"], "odd-\u{fffd}");
+    local.finish().await;
+}
+
+#[tokio::test]
 async fn directories_are_made_and_removed() {
     let local = Local::start().await;
     let (sandbox, files) = sandbox(&local).await;
@@ -235,10 +253,7 @@ async fn failures_have_the_kind_that_clients_expect() {
         (one("ListFiles", "file"), "NotDirectory"),
         (one("Stat", "no"), "NotFound"),
         (one("Stat", "file/x"), "NotDirectory"),
-        (
-            json!({"Watch": {"path": files, "recursive": false, "filter": null}}),
-            "NotSupported",
-        ),
+        (one("Watch", "no"), "NotFound"),
         (json!({"Stat": {"path": "relative"}}), "InvalidArgument"),
         (json!({"Stat": {}}), "InvalidArgument"),
         (json!({"Unknown": {"path": files}}), "InvalidArgument"),
@@ -306,5 +321,85 @@ async fn nothing_outside_of_the_sandboxs_directory_can_be_reached() {
         said.contains("outside of the sandbox's directory"),
         "{said}"
     );
+    local.finish().await;
+}
+
+/// The events told so far that are not mere accesses.
+fn events(text: &[u8]) -> Vec<(String, Vec<String>)> {
+    let lines = std::str::from_utf8(text).unwrap().lines();
+    let events = lines.map(|line| {
+        let event: Value = serde_json::from_str(line).unwrap();
+        let paths = event["paths"].as_array().unwrap().iter();
+        let names = paths.map(|path| path.as_str().unwrap().to_owned());
+        (
+            event["event_type"].as_str().unwrap().to_owned(),
+            names.collect(),
+        )
+    });
+    events.filter(|(kind, _)| kind != "Access").collect()
+}
+
+#[tokio::test]
+async fn what_happens_to_files_is_told_until_the_input_ends() {
+    let local = Local::start().await;
+    let (sandbox, files) = sandbox(&local).await;
+    fs::create_dir(files.join("watched")).unwrap();
+    fs::write(files.join("watched/old"), "").unwrap();
+    symlink("watched", files.join("link")).unwrap();
+    let path = |name: &str| files.join(name).to_str().unwrap().to_owned();
+    let request = json!({"Watch": {
+        "path": files.join("link"), "recursive": true, "filter": null, "timeout_secs": null,
+    }});
+    let exec = start(&local, &sandbox, request).await;
+    // It has begun once its output can be read.
+    let mut stream = exec.stream(Stdout, 0).await;
+    fs::create_dir(files.join("watched/inner")).unwrap();
+    fs::rename(files.join("watched/old"), files.join("watched/new")).unwrap();
+    fs::remove_file(files.join("watched/new")).unwrap();
+    let mut seen = Vec::new();
+    while !events(&seen).contains(&("Remove".to_owned(), vec![path("watched/new")])) {
+        seen.extend(in_time(stream.message()).await.unwrap().unwrap().data);
+    }
+    let told = events(&seen);
+    assert_eq!(told[0], ("Create".to_owned(), vec![path("watched/inner")]));
+    let moved = vec![path("watched/old"), path("watched/new")];
+    assert!(told.contains(&("Rename".to_owned(), moved)), "{told:?}");
+    // The new directory is watched too.
+    fs::write(files.join("watched/inner/file"), "x").unwrap();
+    let created = ("Create".to_owned(), vec![path("watched/inner/file")]);
+    while !events(&seen).contains(&created) {
+        seen.extend(in_time(stream.message()).await.unwrap().unwrap().data);
+    }
+    assert_eq!(exec.poll().await, None);
+    exec.write(0, b"", true).await.unwrap();
+    assert_eq!(exec.wait().await, ExitStatus::Code(0));
+    assert_eq!(exec.stderr().await, b"");
+    local.finish().await;
+}
+
+#[tokio::test]
+async fn only_what_is_asked_for_is_told_and_for_as_long() {
+    let local = Local::start().await;
+    let (sandbox, files) = sandbox(&local).await;
+    fs::write(files.join("file"), "").unwrap();
+    let request = json!({"Watch": {
+        "path": files.join("file"), "recursive": false, "filter": ["Remove"], "timeout_secs": 600,
+    }});
+    let exec = start(&local, &sandbox, request).await;
+    let mut stream = exec.stream(Stdout, 0).await;
+    fs::write(files.join("file"), "changed").unwrap();
+    fs::remove_file(files.join("file")).unwrap();
+    let mut seen = Vec::new();
+    while events(&seen).is_empty() {
+        seen.extend(in_time(stream.message()).await.unwrap().unwrap().data);
+    }
+    let file = files.join("file").to_str().unwrap().to_owned();
+    assert_eq!(events(&seen), [("Remove".to_owned(), vec![file])]);
+    sandbox.terminate().await;
+    assert_eq!(exec.wait().await, ExitStatus::Signal(9));
+    // Its time is over.
+    let (sandbox, files) = self::sandbox(&local).await;
+    let request = json!({"Watch": {"path": files, "timeout_secs": 0}});
+    assert_eq!(ask(&local, &sandbox, request).await, Ok(Vec::new()));
     local.finish().await;
 }

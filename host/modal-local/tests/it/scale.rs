@@ -1,9 +1,12 @@
 //! Many at once.
 
 use futures::future::join_all;
-use modal_proto::client::{self as pb, GenericStatus};
+use modal_proto::{
+    client::{self as pb, GenericStatus},
+    task_command_router::task_exec_wait_response::ExitStatus,
+};
 
-use crate::harness::{Local, in_time};
+use crate::harness::{Exec, Local, in_time};
 
 const MANY: usize = 200;
 
@@ -46,6 +49,39 @@ async fn two_hundred_sandboxes_at_once() {
     for sandbox in &sandboxes {
         sandbox.ends_with(GenericStatus::Terminated, 137).await;
     }
+    local.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn two_hundred_sandboxes_with_a_command_each_that_is_followed() {
+    let local = Local::start().await;
+    let creates = (0..MANY).map(|_| local.sandbox([]).create());
+    let sandboxes = in_time(join_all(creates)).await;
+    let starts = (0..).zip(&sandboxes).map(|(number, sandbox)| {
+        let script = format!("seq {number} 9999; read line; echo $line");
+        sandbox.shell(&local, &script).start()
+    });
+    let execs = in_time(join_all(starts)).await;
+    // All of them run when the first is told to go on.
+    for exec in &execs {
+        assert_eq!(exec.poll().await, None);
+    }
+    let runs = (0..)
+        .zip(&execs)
+        .map(async |(number, exec): (usize, &Exec)| {
+            let (read, written) =
+                futures::future::join(exec.stdout(), exec.write(0, b"go on\n", true)).await;
+            written.unwrap();
+            let numbers = (number..=9_999).map(|number| format!("{number}\n"));
+            let expected: String = numbers.chain(["go on\n".to_owned()]).collect();
+            assert!(read == expected.as_bytes(), "{number}");
+            assert_eq!(exec.wait().await, ExitStatus::Code(0));
+        });
+    in_time(join_all(runs)).await;
+    in_time(join_all(
+        sandboxes.iter().map(|sandbox| sandbox.terminate()),
+    ))
+    .await;
     local.finish().await;
 }
 

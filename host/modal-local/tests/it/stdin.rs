@@ -3,7 +3,7 @@
 use modal_proto::{
     client::{GenericStatus, SandboxStdinWriteRequest},
     task_command_router::{
-        SandboxStdinWriteV2Request, TaskExecStdinWriteStreamRequest,
+        SandboxStdinWriteV2Request, SandboxStdioReadV2Request, TaskExecStdinWriteStreamRequest,
         TaskExecStdioFileDescriptor::Stdout, task_exec_wait_response::ExitStatus,
     },
 };
@@ -239,5 +239,42 @@ async fn v1_input_is_numbered_from_one() {
     sandbox.ends_with(GenericStatus::Success, 0).await;
     assert_eq!(sandbox.stdout(&local).await, b"one two");
     assert_eq!(code(write(4, b"!", false).await), Code::FailedPrecondition);
+    local.finish().await;
+}
+
+#[tokio::test]
+async fn a_v1_write_that_broke_is_taken_up_where_it_did() {
+    let local = Local::start().await;
+    let go = Fifo::new();
+    let script = format!("read line; echo started; read x < {}; wc -c", go.path());
+    let sandbox = local.script(&script).create_v1().await;
+    let mut input = b"line\n".to_vec();
+    input.resize(1_000_000, b'x');
+    let write = || {
+        let request = SandboxStdinWriteRequest {
+            sandbox_id: sandbox.id.clone(),
+            input: input.clone(),
+            index: 1,
+            eof: true,
+        };
+        let mut control = local.control();
+        tokio::spawn(async move { control.sandbox_stdin_write(request).await })
+    };
+    let broken = write();
+    let request = SandboxStdioReadV2Request {
+        task_id: sandbox.task.clone(),
+        ..SandboxStdioReadV2Request::default()
+    };
+    let mut router = local.router(&sandbox.jwt);
+    let stream = router.sandbox_stdio_read_v2(request).await;
+    // Its first bytes were taken, and there is no room for all.
+    let started = in_time(stream.unwrap().into_inner().message()).await;
+    assert_eq!(started.unwrap().unwrap().data, b"started\n");
+    broken.abort();
+    let repeated = write();
+    go.write();
+    in_time(repeated).await.unwrap().unwrap();
+    sandbox.ends_with(GenericStatus::Success, 0).await;
+    assert_eq!(sandbox.stdout(&local).await, b"started\n999995\n");
     local.finish().await;
 }

@@ -1,6 +1,7 @@
 //! A command in a sandbox: start, output, input, end.
 
-use super::trouble::{Patience, Trouble};
+use super::reading::Reading;
+use super::trouble::Patience;
 use super::{Router, RouterCall};
 use crate::limits::{self, Deadline};
 use crate::modal::error::CallError;
@@ -9,7 +10,6 @@ use crate::modal::rpc::{
     TASK_EXEC_POLL, TASK_EXEC_START, TASK_EXEC_STDIN_STATUS, TASK_EXEC_STDIN_WRITE,
     TASK_EXEC_STDIO_READ, TASK_EXEC_WAIT,
 };
-use crate::modal::sandbox::RouterAccess;
 use crate::platform::{Platform, TransportFault};
 use bytes::{Buf as _, Bytes};
 use futures::{Stream, stream};
@@ -19,12 +19,10 @@ use modal_proto::client::{PtyInfo, SecretSource, StringMap};
 use modal_proto::task_command_router::{
     TaskExecPollRequest, TaskExecStartRequest, TaskExecStderrConfig, TaskExecStdinStatusRequest,
     TaskExecStdinWriteRequest, TaskExecStdioFileDescriptor, TaskExecStdioReadRequest,
-    TaskExecStdioReadResponse, TaskExecStdoutConfig, TaskExecWaitRequest, task_exec_poll_response,
-    task_exec_wait_response,
+    TaskExecStdoutConfig, TaskExecWaitRequest, task_exec_poll_response, task_exec_wait_response,
 };
 use std::cell::Cell;
-use std::time::Duration;
-use tonic::{Code, Streaming};
+use tonic::Code;
 
 /// What is to run.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -138,22 +136,25 @@ impl<P: Platform> Command<P> {
     pub fn output(
         &self,
         descriptor: OutputStream,
-    ) -> impl Stream<Item = Result<Bytes, CallError>> + '_ {
-        let reading = Reading {
-            command: self,
-            descriptor: match descriptor {
-                OutputStream::Stdout => TaskExecStdioFileDescriptor::Stdout,
-                OutputStream::Stderr => TaskExecStdioFileDescriptor::Stderr,
-            },
-            offset: 0,
-            answers: None,
-            opened_at: Duration::ZERO,
-            trouble: self.router.trouble(Patience::Long),
+    ) -> impl Stream<Item = Result<Bytes, CallError>> + use<P> {
+        let descriptor = match descriptor {
+            OutputStream::Stdout => TaskExecStdioFileDescriptor::Stdout,
+            OutputStream::Stderr => TaskExecStdioFileDescriptor::Stderr,
         };
+        let request = TaskExecStdioReadRequest {
+            task_id: self.task_id.clone(),
+            exec_id: self.id.clone(),
+            offset: 0,
+            file_descriptor: descriptor.into(),
+        };
+        let rpc = &TASK_EXEC_STDIO_READ;
+        let set_offset = |request: &mut TaskExecStdioReadRequest, offset| request.offset = offset;
+        let trouble = self.router.trouble(Patience::Long);
+        let reading = Reading::new(&self.router, rpc, request, set_offset, trouble);
         stream::unfold(Some(reading), async |reading| {
             let mut reading = reading?;
             match reading.next().await {
-                Ok(Some(piece)) => Some((Ok(piece), Some(reading))),
+                Ok(Some(piece)) => Some((Ok(piece.data.into()), Some(reading))),
                 Ok(None) => None,
                 Err(error) => Some((Err(error), None)),
             }
@@ -398,68 +399,4 @@ pub(super) fn lost(sent: u64, taken: u64) -> CallError {
 /// The exit code that stands for a signal, as shells have it.
 fn signalled(signal: i32) -> i32 {
     signal.saturating_add(128)
-}
-
-/// One output on its way.
-struct Reading<'a, P> {
-    command: &'a Command<P>,
-    descriptor: TaskExecStdioFileDescriptor,
-    /// Bytes that were read.
-    offset: u64,
-    /// The stream that is open.
-    answers: Option<Streaming<TaskExecStdioReadResponse>>,
-    opened_at: Duration,
-    trouble: Trouble,
-}
-
-impl<P: Platform> Reading<'_, P> {
-    /// The next piece; none at the end.
-    async fn next(&mut self) -> Result<Option<Bytes>, CallError> {
-        let router = &self.command.router;
-        let platform = router.client().platform();
-        loop {
-            let access = router.access().await?;
-            let error = match self.step(&access).await {
-                // A server must not send them.
-                Ok(Some(data)) if data.is_empty() => continue,
-                Ok(Some(data)) => {
-                    self.offset = self.offset.saturating_add(data.len() as u64);
-                    self.trouble.is_over();
-                    return Ok(Some(data.into()));
-                }
-                Ok(None) => return Ok(None),
-                Err(error) => error,
-            };
-            self.answers = None;
-            // Silence is normal for a command: a stream that was merely quiet until
-            // its deadline is opened again.
-            let lasted = platform.monotonic().saturating_sub(self.opened_at);
-            if lasted >= limits::OUTPUT.body {
-                self.trouble.is_over();
-            }
-            router.overcome(&mut self.trouble, &access, error).await?;
-        }
-    }
-
-    async fn step(&mut self, access: &RouterAccess) -> Result<Option<Vec<u8>>, CallError> {
-        let rpc = &TASK_EXEC_STDIO_READ;
-        let router = &self.command.router;
-        let answers = match &mut self.answers {
-            Some(answers) => answers,
-            none => {
-                self.opened_at = router.client().platform().monotonic();
-                let request = TaskExecStdioReadRequest {
-                    task_id: self.command.task_id.clone(),
-                    exec_id: self.command.id.clone(),
-                    offset: self.offset,
-                    file_descriptor: self.descriptor.into(),
-                };
-                let opened = router.open(rpc, request, access, &self.trouble, limits::OUTPUT);
-                none.insert(opened.await?)
-            }
-        };
-        let answer = answers.message().await;
-        let answer = answer.map_err(|status| router.client().failure(rpc.name, &status))?;
-        Ok(answer.map(|answer| answer.data))
-    }
 }

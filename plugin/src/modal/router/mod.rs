@@ -6,11 +6,13 @@
 //! first command costs no question.
 
 mod command;
+mod reading;
 mod snapshot;
 mod trouble;
 mod upload;
 
 pub use command::{Command, CommandSpec, Input, Terminal};
+pub use reading::{Part, Piece, Reading};
 pub use upload::Fed;
 
 use super::call::{Client, insert};

@@ -24,7 +24,7 @@ fn answer() -> Reply {
     Reply::ok(&SandboxWaitResponse::default())
 }
 
-fn throttled(code: Code, seconds: f32) -> Reply {
+pub(super) fn throttled(code: Code, seconds: f32) -> Reply {
     let details = RpcStatus {
         details: vec![prost_types::Any {
             type_url: "type.modal.com/modal.client.RPCRetryPolicy".into(),

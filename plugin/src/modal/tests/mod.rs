@@ -6,6 +6,7 @@ mod calls;
 mod images;
 mod outputs;
 mod recovery;
+mod router;
 mod sandboxes;
 
 use super::{Client, ClientOptions};

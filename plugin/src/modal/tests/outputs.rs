@@ -135,6 +135,34 @@ fn failures_without_a_byte_end_it_after_ten_retries() {
 }
 
 #[test]
+fn a_quiet_output_is_no_broken_one() {
+    for sandbox in [sandbox(1_000_000), SandboxHandle::attached(V1.into())] {
+        let mut round = 0;
+        let fake = Fake::new(move |sent| {
+            round += 1;
+            match (round, sent.method.as_str()) {
+                (1..=30, _) => Reply::TimedOut,
+                (_, "SandboxStdioReadV2") => Reply::Messages(vec![data(b"at last", 0)]),
+                _ => {
+                    let batch = TaskLogsBatch {
+                        items: vec![TaskLogs {
+                            data: "at last".into(),
+                            ..TaskLogs::default()
+                        }],
+                        eof: true,
+                        ..TaskLogsBatch::default()
+                    };
+                    Reply::Messages(vec![batch.encode_to_vec().into()])
+                }
+            }
+        });
+        let sink = read(&fake, &sandbox);
+        assert_eq!(sink.data.into_inner(), b"at last");
+        assert!(sink.lost.into_inner().is_empty());
+    }
+}
+
+#[test]
 fn the_older_backend_is_read_by_entry() {
     let mut round = 0;
     let fake = Fake::new(move |sent| {

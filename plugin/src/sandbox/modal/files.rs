@@ -143,15 +143,98 @@ async fn first(
     Ok(first)
 }
 
-/// A router that does not know the task or the command any more says so; to
-/// whoever wants a file the sandbox is gone (SDK).
+/// A router that does not know the task or the command any more says so, or fails
+/// for good; to whoever wants a file the sandbox is gone (SDK).
 fn gone(error: CallError) -> ModalError {
     match error {
         CallError::Status {
-            code: Code::NotFound,
+            code:
+                Code::NotFound
+                | Code::Cancelled
+                | Code::Unknown
+                | Code::DeadlineExceeded
+                | Code::Unavailable,
             message,
             ..
         } => ModalError::Gone(message),
         error => error.into(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Sink, download, upload};
+    use crate::modal::channel::Endpoint;
+    use crate::modal::router::Router;
+    use crate::modal::sandbox::{RouterAccess, SandboxHandle};
+    use crate::modal::{Client, ClientOptions};
+    use crate::sandbox::modal::ModalError;
+    use crate::sandbox::service::ServiceError as _;
+    use crate::testing::{Fake, Reply};
+    use bytes::Bytes;
+    use futures::stream;
+    use tonic::Code;
+
+    struct Nowhere;
+
+    impl Sink for Nowhere {
+        async fn write(&mut self, _: Bytes) -> bool {
+            true
+        }
+    }
+
+    fn router(fake: &Fake) -> Router<Fake> {
+        let endpoint = |url| Endpoint::parse(url).unwrap();
+        let client = Client::new(
+            fake.clone(),
+            endpoint("https://api.example.com"),
+            ClientOptions::default(),
+        );
+        let sandbox = SandboxHandle {
+            id: "sb-01JABCDEFGHJKMNPQRSTVWXYZ0".into(),
+            task_id: Some("ta-1V".into()),
+            token: None,
+            router: Some(RouterAccess {
+                endpoint: endpoint("https://worker.example.com"),
+                jwt: "e30.e30.sig".into(),
+                expires_at: None,
+            }),
+        };
+        Router::new(client, sandbox)
+    }
+
+    /// Both ways of a file.
+    fn errors(fake: &Fake, path: &str) -> [ModalError; 2] {
+        let router = router(fake);
+        let source = || Box::pin(stream::empty());
+        let up = fake.block_on(upload(&router, source(), path));
+        let down = fake.block_on(download(&router, path, Nowhere));
+        [up.unwrap_err(), down.unwrap_err()]
+    }
+
+    #[test]
+    fn a_sandbox_that_is_gone_is_not_found() {
+        for code in [Code::NotFound, Code::Unavailable, Code::Cancelled] {
+            let fake = Fake::new(move |_| Reply::failure(code, "no task"));
+            for error in errors(&fake, "/file") {
+                assert_eq!(error.kind(), "NotFoundError", "{code:?}");
+                assert!(error.to_string().contains("no task"));
+            }
+        }
+        let fake = Fake::new(|_| Reply::failure(Code::PermissionDenied, "no"));
+        for error in errors(&fake, "/file") {
+            assert_eq!(error.kind(), "PermissionDeniedError");
+        }
+    }
+
+    #[test]
+    fn a_relative_path_is_refused_before_anything_is_sent() {
+        let fake = Fake::new(|_| Reply::Silence);
+        for path in ["", "file", "./file"] {
+            for error in errors(&fake, path) {
+                assert_eq!(error.kind(), "InvalidError");
+            }
+        }
+        assert!(fake.sent().is_empty());
     }
 }

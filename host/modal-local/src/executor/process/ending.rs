@@ -12,6 +12,7 @@ use tokio::time::{sleep, timeout};
 use super::{
     identity::Identity,
     leader::{Child, Watched},
+    room::Stray,
     sweep::{Found, Sweeper},
 };
 use crate::{ids::SandboxId, limits};
@@ -100,6 +101,20 @@ pub(super) async fn reclaim(sweeper: &Sweeper, leaders: &[Identity], boot: &str,
         kill_found(found).await;
     }
     let _ = timeout(limits::KILL_WAIT, exited(&held)).await;
+}
+
+/// SIGKILL to what commands left behind in their groups when they ended. A
+/// group of which nobody is left that was in it then may be somebody else's by
+/// now.
+pub(super) async fn kill_strays(strays: Vec<Stray>) {
+    let mut members = Vec::new();
+    for stray in strays {
+        if stray.is_left() {
+            let _ = kill_process_group(stray.group, Signal::KILL);
+        }
+        members.extend(stray.members);
+    }
+    kill_found(members).await;
 }
 
 async fn kill_found(found: Vec<Found>) {

@@ -2,16 +2,17 @@
 
 use std::{fs, io, os::fd::OwnedFd, sync::Arc};
 
-use rustix::process::Signal;
+use rustix::process::{Pid, Signal, test_kill_process_group};
 use tokio::{sync::oneshot, task::spawn_blocking, time::timeout};
 
 use super::{
     Inner, capture, directory, file_tool,
     leader::{Child, Watched},
     log::{Appender, Log},
-    room::Occupant,
+    room::{Occupant, Stray},
     start::Started,
     stdio::CommandInput,
+    sweep,
 };
 use crate::{
     executor::{ExecLaunch, NeverRan, Output, Outputs, ProcessExit, Stop, Streams},
@@ -23,21 +24,38 @@ impl Inner {
         self: Arc<Self>,
         launch: ExecLaunch,
         started: oneshot::Sender<Streams>,
-        mut stop: Stop,
+        stop: Stop,
     ) -> Result<ProcessExit, NeverRan> {
         let room = self.room(&launch.sandbox).ok_or(NeverRan::SandboxEnded)?;
         let occupant = room.enter().ok_or(NeverRan::SandboxEnded)?;
         let number = room.next_number();
         if file_tool::is_asked_for(&launch.argv) {
             let cap = self.exec_output_cap;
-            return file_tool::run(&occupant, number, &launch, cap, started, stop).await;
+            return Ok(file_tool::run(&occupant, number, &launch, cap, started, stop).await);
         }
         let record = directory::exec_record(&room.place.path, number);
         let start = {
             let (room, record) = (Arc::clone(&room), record.clone());
             move |inner: &Self| inner.surroundings.exec(&launch, &room.place, &record)
         };
-        let Started { child, channels } = Arc::clone(&self).start_with(start).await?;
+        let exit = match Arc::clone(&self).start_with(start).await {
+            Ok(command) => self.attend(occupant, number, command, started, stop).await,
+            Err(never_ran) => Err(never_ran),
+        };
+        // Nobody waits for this.
+        drop(spawn_blocking(move || fs::remove_file(record)));
+        exit
+    }
+
+    /// Stays with a command until it has ended.
+    async fn attend(
+        &self,
+        occupant: Occupant,
+        number: u64,
+        Started { child, channels }: Started,
+        started: oneshot::Sender<Streams>,
+        mut stop: Stop,
+    ) -> Result<ProcessExit, NeverRan> {
         let lost = |error: io::Error| NeverRan::CannotStart {
             code: 1,
             reason: format!("cannot watch the command: {error}"),
@@ -54,12 +72,11 @@ impl Inner {
                 stderr: output("stderr", channels.stderr),
             },
         });
-
         tokio::select! {
             biased;
             () = leader.exited() => {}
             () = stop.requested() => kill(&leader).await,
-            () = room.closing() => kill(&leader).await,
+            () = occupant.room().closing() => kill(&leader).await,
         }
         let exit = match leader.process().exit() {
             Ok(Some(exit)) => exit,
@@ -69,8 +86,7 @@ impl Inner {
         };
         leader.process_mut().reap();
         input.release();
-        // Nobody waits for this.
-        drop(spawn_blocking(move || fs::remove_file(record)));
+        leave_behind(leader.process().pid(), occupant);
         Ok(exit)
     }
 
@@ -99,6 +115,19 @@ async fn follow(occupant: Occupant, source: Option<OwnedFd>, appender: Appender)
             let _ = timeout(limits::OUTPUT_DRAIN, captured).await;
         }
     }
+}
+
+/// Notes what is left of the group of a command that was reaped: mostly
+/// nothing.
+fn leave_behind(group: Pid, occupant: Occupant) {
+    if test_kill_process_group(group).is_err() {
+        return;
+    }
+    // Only the end of the sandbox waits for this.
+    drop(spawn_blocking(move || {
+        let members = sweep::members(group);
+        occupant.room().add_stray(Stray { group, members });
+    }));
 }
 
 /// Kills a command and its group, and waits until it is gone.

@@ -72,6 +72,7 @@ struct Inner {
     surroundings: Surroundings,
     sweeper: Sweeper,
     starts: Semaphore,
+    takes: Semaphore,
     /// Of every sandbox whose command runs.
     rooms: Mutex<BTreeMap<SandboxId, Arc<Room>>>,
     output_cap: u64,
@@ -100,6 +101,7 @@ impl ProcessExecutor {
             },
             sweeper: Sweeper::new(&instance),
             starts: Semaphore::new(limits::STARTS_AT_ONCE),
+            takes: Semaphore::new(limits::SNAPSHOTS_AT_ONCE),
             rooms: Mutex::default(),
             output_cap: limits.output_per_stream,
             exec_output_cap: limits.exec_output_per_stream.max(limits::EXEC_OUTPUT_MIN),
@@ -132,8 +134,13 @@ impl Executor for ProcessExecutor {
     fn snapshot(&self, sandbox: SandboxId) -> BoxFuture<'static, io::Result<Hash>> {
         let inner = Arc::clone(&self.0);
         let files = directory::files(&inner.directories.path(&sandbox));
-        let take = spawn_blocking(move || inner.snapshots.take(&files));
-        async { take.await? }.boxed()
+        async move {
+            // Fails only when it is closed, which it never is.
+            let _turn = inner.takes.acquire().await;
+            let taker = Arc::clone(&inner);
+            spawn_blocking(move || taker.snapshots.take(&files)).await?
+        }
+        .boxed()
     }
 
     fn retain_snapshots(&self, wanted: BTreeSet<Hash>) -> BoxFuture<'static, ()> {
@@ -185,6 +192,9 @@ impl Executor for ProcessExecutor {
         off_thread(move || {
             inner.directories.close();
             inner.kept().iter().for_each(|path| directory::strip(path));
+            // Not when something is kept.
+            let _ = fs::remove_dir(inner.state.sandboxes());
+            inner.snapshots.close();
         })
         .boxed()
     }
@@ -260,6 +270,7 @@ impl Inner {
                 }
             }
             room.close().await;
+            ending::kill_strays(room.take_strays()).await;
             ending::kill(&self.sweeper, sandbox, leader).await;
         };
         tokio::pin!(captured, ended);

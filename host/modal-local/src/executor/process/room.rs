@@ -1,13 +1,21 @@
 //! Who is in a sandbox beside its command, and how all of them leave.
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicU64, Ordering},
+use std::{
+    mem,
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicU64, Ordering},
+    },
 };
 
+use rustix::{
+    event::{PollFd, PollFlags, Timespec, poll},
+    process::Pid,
+};
 use tokio::sync::watch;
 
-use super::start::Place;
+use super::{start::Place, sweep::Found};
+use crate::sync::lock;
 
 /// A sandbox whose command runs.
 #[derive(Debug)]
@@ -15,6 +23,15 @@ pub(super) struct Room {
     pub(super) place: Place,
     state: watch::Sender<State>,
     commands: AtomicU64,
+    strays: Mutex<Vec<Stray>>,
+}
+
+/// What a command that ended left running in its group.
+#[derive(Debug)]
+pub(super) struct Stray {
+    pub(super) group: Pid,
+    /// Who was in it then.
+    pub(super) members: Vec<Found>,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -54,6 +71,7 @@ impl Room {
                 captures: 0,
             }),
             commands: AtomicU64::new(0),
+            strays: Mutex::default(),
         })
     }
 
@@ -73,6 +91,17 @@ impl Room {
             room: Arc::clone(self),
             captures: false,
         })
+    }
+
+    /// Notes what a command left running, to be ended with the sandbox.
+    pub(super) fn add_stray(&self, stray: Stray) {
+        let mut strays = lock(&self.strays);
+        strays.retain(Stray::is_left);
+        strays.push(stray);
+    }
+
+    pub(super) fn take_strays(&self) -> Vec<Stray> {
+        mem::take(&mut lock(&self.strays))
     }
 
     /// Resolves when the commands in it are to be killed.
@@ -101,6 +130,18 @@ impl Room {
     async fn reaches(&self, wanted: impl FnMut(&State) -> bool) {
         // Fails when the sender is gone, which is part of self.
         let _ = self.state.subscribe().wait_for(wanted).await;
+    }
+}
+
+impl Stray {
+    /// Whether anybody is left who was in the group, so that its number still
+    /// means this one.
+    pub(super) fn is_left(&self) -> bool {
+        let now = Timespec::default();
+        self.members.iter().any(|member| {
+            let mut exited = [PollFd::new(&member.pidfd, PollFlags::IN)];
+            matches!(poll(&mut exited, Some(&now)), Ok(0))
+        })
     }
 }
 

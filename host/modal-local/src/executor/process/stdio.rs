@@ -4,14 +4,17 @@ use std::{
     fmt, io,
     os::fd::OwnedFd,
     process,
-    sync::{Arc, Mutex},
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicBool, Ordering},
+    },
 };
 
 use bytes::Bytes;
 use futures::{FutureExt, future::BoxFuture};
 use rustix::{
     io::ioctl_fionbio,
-    pipe::{PipeFlags, pipe_with},
+    pipe::{PipeFlags, fcntl_setpipe_size, pipe_with},
     pty::{OpenptFlags, grantpt, ioctl_tiocgptpeer, openpt, unlockpt},
     termios::{SpecialCodeIndex, Winsize, tcgetattr, tcsetwinsize},
 };
@@ -19,6 +22,7 @@ use tokio::net::unix::pipe::Sender;
 
 use crate::{
     executor::{Input, Stderr, Stdio, WindowSize},
+    limits,
     sync::lock,
 };
 
@@ -125,6 +129,7 @@ pub(super) struct CommandInput {
     /// `None` once it is closed.
     sender: Mutex<Option<Arc<Sender>>>,
     end_of_input: Option<u8>,
+    grown: AtomicBool,
 }
 
 impl fmt::Debug for CommandInput {
@@ -140,12 +145,21 @@ impl CommandInput {
         Ok(Arc::new(Self {
             sender: Mutex::new(Some(Arc::new(sender))),
             end_of_input,
+            grown: AtomicBool::new(false),
         }))
     }
 
     /// Lets go of the descriptor.
     pub(super) fn release(&self) {
         drop(lock(&self.sender).take());
+    }
+
+    /// Makes a full pipe larger, once: what is written a lot waits less often.
+    fn grow(&self, sender: &Sender) {
+        if !self.grown.swap(true, Ordering::Relaxed) {
+            // A terminal cannot grow, and the system grants a user only so much.
+            let _ = fcntl_setpipe_size(sender, limits::FULL_PIPE);
+        }
     }
 
     fn sender(&self) -> io::Result<Arc<Sender>> {
@@ -162,6 +176,10 @@ impl Input for CommandInput {
                 sender.writable().await?;
                 match sender.try_write(&bytes) {
                     Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                    Ok(written) if written < bytes.len() => {
+                        self.grow(&sender);
+                        return Ok(written);
+                    }
                     written => return written,
                 }
             }

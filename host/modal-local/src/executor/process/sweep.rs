@@ -5,7 +5,7 @@
 
 use std::{
     collections::BTreeMap,
-    io, mem,
+    fs, io, mem,
     os::fd::OwnedFd,
     sync::{Arc, Mutex},
     thread,
@@ -87,6 +87,21 @@ impl Sweeper {
     pub(super) fn find_all(&self) -> Vec<Found> {
         self.search.run().into_values().flatten().collect()
     }
+}
+
+/// The processes of a group that exist now, with or without a marker. Blocks.
+pub(super) fn members(group: Pid) -> Vec<Found> {
+    let group = group.as_raw_nonzero().get();
+    let is_member = |pid: Pid| Stat::of(pid).is_some_and(|stat| stat.group == group);
+    let entries = fs::read_dir("/proc").into_iter().flatten().flatten();
+    let pids = entries.filter_map(|entry| parse_pid(entry.file_name().as_encoded_bytes()));
+    pids.filter(|pid| is_member(*pid))
+        .filter_map(|pid| {
+            let pidfd = pidfd_open(pid, PidfdFlags::empty()).ok()?;
+            // Was it still the same process when the descriptor was opened?
+            is_member(pid).then_some(Found { group, pidfd })
+        })
+        .collect()
 }
 
 #[derive(Debug)]
@@ -206,9 +221,29 @@ fn is_inside_exec(proc: &OwnedFd, pid: Pid) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use std::process::{Command, Stdio};
+    use std::{
+        os::unix::process::CommandExt,
+        process::{Command, Stdio},
+    };
 
     use super::*;
+
+    #[test]
+    fn finds_a_group() {
+        let mut child = Command::new("sh")
+            .args(["-c", "env -i sleep 100 & echo; wait"])
+            .process_group(0)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut line = [0];
+        io::Read::read_exact(child.stdout.as_mut().unwrap(), &mut line).unwrap();
+        let group = Pid::from_child(&child);
+        assert_eq!(members(group).len(), 2);
+        rustix::process::kill_process_group(group, rustix::process::Signal::KILL).unwrap();
+        child.wait().unwrap();
+    }
 
     #[tokio::test]
     async fn finds_the_marked_and_nobody_else() {

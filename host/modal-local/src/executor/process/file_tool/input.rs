@@ -1,16 +1,16 @@
 //! What is written into the tool.
 
 use std::{
-    io,
+    io, mem,
     sync::{Arc, Mutex},
 };
 
 use bytes::Bytes;
 use cap_std::fs::File;
 use futures::{FutureExt, future::BoxFuture};
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 
-use super::failure::Failure;
+use super::{blocking, failure::Failure};
 use crate::{executor::Input, limits, sync::lock};
 
 /// The input of an operation that reads none.
@@ -23,6 +23,29 @@ impl Input for Closed {
     }
 
     fn close(&self) -> BoxFuture<'_, io::Result<()>> {
+        async { Ok(()) }.boxed()
+    }
+}
+
+/// The input of an operation that goes on until its end.
+#[derive(Debug)]
+pub(super) struct UntilEnd(watch::Sender<bool>);
+
+impl UntilEnd {
+    pub(super) fn new() -> (Arc<Self>, watch::Receiver<bool>) {
+        let (sender, receiver) = watch::channel(false);
+        (Arc::new(Self(sender)), receiver)
+    }
+}
+
+impl Input for UntilEnd {
+    /// Nobody reads it.
+    fn write(&self, bytes: Bytes) -> BoxFuture<'_, io::Result<usize>> {
+        async move { Ok(bytes.len()) }.boxed()
+    }
+
+    fn close(&self) -> BoxFuture<'_, io::Result<()>> {
+        self.0.send_replace(true);
         async { Ok(()) }.boxed()
     }
 }
@@ -79,12 +102,25 @@ impl Input for Sender {
 pub(super) struct Upload(pub(super) File);
 
 impl Upload {
-    /// Writes what comes until the end; `false` when it never came. Blocks.
-    pub(super) fn take(mut self, mut parts: Receiver) -> Result<bool, Failure> {
-        while let Some(part) = parts.blocking_recv() {
-            match part {
-                Part::Data(bytes) => io::Write::write_all(&mut self.0, &bytes)?,
-                Part::End => return Ok(true),
+    /// Writes what comes until the end; `false` when it never came. Whoever
+    /// sends nothing costs no thread.
+    pub(super) async fn take(self, mut parts: Receiver) -> Result<bool, Failure> {
+        let mut file = self.0;
+        let mut batch = Vec::with_capacity(limits::UPLOAD_QUEUE);
+        while parts.recv_many(&mut batch, limits::UPLOAD_QUEUE).await > 0 {
+            let is_last = batch.iter().any(|part| matches!(part, Part::End));
+            let written = mem::take(&mut batch);
+            file = blocking(move || {
+                for part in written {
+                    if let Part::Data(bytes) = part {
+                        io::Write::write_all(&mut file, &bytes)?;
+                    }
+                }
+                Ok(file)
+            })
+            .await?;
+            if is_last {
+                return Ok(true);
             }
         }
         Ok(false)

@@ -10,24 +10,27 @@ mod input;
 mod operations;
 mod output;
 mod place;
+mod watch;
 
-use std::{path::PathBuf, sync::Arc};
+use std::{path::PathBuf, sync::Arc, time::Duration};
 
 use bytes::Bytes;
+use rustix::process::Signal;
 use serde::Deserialize;
-use tokio::{sync::oneshot, task::spawn_blocking};
+use tokio::{sync::oneshot, task::spawn_blocking, time::timeout};
 
 use self::{
     failure::{Failure, Kind},
-    input::{Closed, Receiver, Upload, upload},
+    input::{Closed, UntilEnd, Upload, upload},
     output::FileOutput,
     place::Place,
+    watch::Watch,
 };
 use super::{
     log::{Appender, Log},
     room::{Occupant, Room},
 };
-use crate::executor::{ExecLaunch, Input, NeverRan, Output, Outputs, ProcessExit, Stop, Streams};
+use crate::executor::{ExecLaunch, Input, Outputs, ProcessExit, Stop, Streams};
 
 /// Where clients find the tool.
 const PATH: &str = "/__modal/.bin/modal-sandbox-fs-tools";
@@ -67,7 +70,14 @@ enum Request {
         #[serde(default)]
         recursive: bool,
     },
-    Watch {},
+    Watch {
+        path: PathBuf,
+        #[serde(default)]
+        recursive: bool,
+        /// Names of events; all of them without it.
+        filter: Option<Vec<String>>,
+        timeout_secs: Option<u64>,
+    },
 }
 
 /// What is there when an operation has begun.
@@ -78,6 +88,8 @@ enum Begun {
     File(FileOutput),
     /// It takes a file.
     Upload(Upload),
+    /// It tells what happens, for so long.
+    Watch(Watch, Option<Duration>),
 }
 
 /// Runs the tool in a room. It is killed as a command is.
@@ -88,87 +100,122 @@ pub(super) async fn run(
     cap: u64,
     started: oneshot::Sender<Streams>,
     mut stop: Stop,
-) -> Result<ProcessExit, NeverRan> {
-    let room = occupant.room();
-    let log = |name: &str| {
-        let name = format!("exec-{number}-{name}");
-        Log::pinned(room.place.path.clone(), name, cap)
-    };
-    let (stdout, mut printed) = log("stdout");
-    let (stderr, complaint) = log("stderr");
-    let begun = match parse(&launch.argv) {
-        Ok(request) => {
-            let place = Place::new(&room.place.path);
-            blocking(move || begin(&place, request)).await
-        }
-        Err(failure) => Err(failure),
-    };
-    let streams = |input: Arc<dyn Input>, stdout: Arc<dyn Output>| Streams {
-        input,
-        outputs: Outputs {
-            stdout,
-            stderr: stderr.clone(),
-        },
-    };
-    let done = match begun {
-        Ok(Begun::Printed(text)) => {
-            if !text.is_empty() {
-                printed.append(Bytes::from(text)).await;
-            }
-            let _ = started.send(streams(Arc::new(Closed), stdout));
-            Ok(())
-        }
-        Ok(Begun::File(file)) => {
-            let _ = started.send(streams(Arc::new(Closed), Arc::new(file)));
-            Ok(())
-        }
-        Ok(Begun::Upload(file)) => {
-            let (input, bytes) = upload();
-            let _ = started.send(streams(input, stdout));
-            match receive(room, file, bytes, &mut stop).await {
-                Some(done) => done,
-                None => return Ok(ProcessExit::Signal(KILLED)),
-            }
-        }
+) -> ProcessExit {
+    let mut tool = Tool::new(occupant.room(), number, cap);
+    let done = match tool.begin(&launch.argv).await {
+        Ok(begun) => tool.carry_out(begun, started, &mut stop).await,
         Err(failure) => {
-            let _ = started.send(streams(Arc::new(Closed), stdout));
-            Err(failure)
+            let _ = started.send(tool.streams(Arc::new(Closed)));
+            Some(Err(failure))
         }
     };
-    drop(printed);
-    Ok(exit(done, complaint).await)
+    match done {
+        Some(Ok(())) => ProcessExit::Code(0),
+        Some(Err(failure)) => {
+            tool.complaint.append(Bytes::from(failure.to_json())).await;
+            ProcessExit::Code(1)
+        }
+        None => ProcessExit::Signal(Signal::KILL.as_raw()),
+    }
 }
 
-/// SIGKILL.
-const KILLED: i32 = 9;
+/// One call of the tool.
+struct Tool<'a> {
+    room: &'a Room,
+    stdout: Arc<Log>,
+    printed: Appender,
+    stderr: Arc<Log>,
+    complaint: Appender,
+}
 
-/// Takes the file; `None` when it is not to be taken any more.
-async fn receive(
-    room: &Room,
-    file: Upload,
-    bytes: Receiver,
-    stop: &mut Stop,
-) -> Option<Result<(), Failure>> {
-    let taken = blocking(move || file.take(bytes));
-    tokio::select! {
-        biased;
-        () = stop.requested() => None,
-        () = room.closing() => None,
-        taken = taken => match taken {
-            Ok(true) => Some(Ok(())),
-            Ok(false) => None,
-            Err(failure) => Some(Err(failure)),
+impl<'a> Tool<'a> {
+    fn new(room: &'a Room, number: u64, cap: u64) -> Self {
+        let log = |name: &str| {
+            let name = format!("exec-{number}-{name}");
+            Log::pinned(room.place.path.clone(), name, cap)
+        };
+        let (stdout, printed) = log("stdout");
+        let (stderr, complaint) = log("stderr");
+        Self {
+            room,
+            stdout,
+            printed,
+            stderr,
+            complaint,
+        }
+    }
+
+    async fn begin(&self, argv: &[String]) -> Result<Begun, Failure> {
+        let request = parse(argv)?;
+        let place = Place::new(&self.room.place.path);
+        blocking(move || begin(&place, request)).await
+    }
+
+    /// Does what takes time; `None` when it is killed meanwhile.
+    async fn carry_out(
+        &mut self,
+        begun: Begun,
+        started: oneshot::Sender<Streams>,
+        stop: &mut Stop,
+    ) -> Option<Result<(), Failure>> {
+        let closed = || Arc::new(Closed);
+        match begun {
+            Begun::Printed(text) => {
+                if !text.is_empty() {
+                    self.printed.append(Bytes::from(text)).await;
+                }
+                let _ = started.send(self.streams(closed()));
+                Some(Ok(()))
+            }
+            Begun::File(file) => {
+                let mut streams = self.streams(closed());
+                streams.outputs.stdout = Arc::new(file);
+                let _ = started.send(streams);
+                Some(Ok(()))
+            }
+            Begun::Upload(file) => {
+                let (input, bytes) = upload();
+                let _ = started.send(self.streams(input));
+                let taken = unless_killed(self.room, stop, file.take(bytes)).await?;
+                // Without its end it is not complete, and nobody will send it.
+                taken.map(|complete| complete.then_some(())).transpose()
+            }
+            Begun::Watch(watch, time) => {
+                let (input, ended) = UntilEnd::new();
+                let _ = started.send(self.streams(input));
+                let told = watch.follow(ended, &mut self.printed);
+                let told = async {
+                    match time {
+                        Some(time) => timeout(time, told).await.unwrap_or(Ok(())),
+                        None => told.await,
+                    }
+                };
+                unless_killed(self.room, stop, told).await
+            }
+        }
+    }
+
+    fn streams(&self, input: Arc<dyn Input>) -> Streams {
+        Streams {
+            input,
+            outputs: Outputs {
+                stdout: Arc::<Log>::clone(&self.stdout),
+                stderr: Arc::<Log>::clone(&self.stderr),
+            },
         }
     }
 }
 
-async fn exit(done: Result<(), Failure>, mut complaint: Appender) -> ProcessExit {
-    match done {
-        Ok(()) => ProcessExit::Code(0),
-        Err(failure) => {
-            complaint.append(Bytes::from(failure.to_json())).await;
-            ProcessExit::Code(1)
-        }
+async fn unless_killed<T>(
+    room: &Room,
+    stop: &mut Stop,
+    work: impl Future<Output = T>,
+) -> Option<T> {
+    tokio::select! {
+        biased;
+        () = stop.requested() => None,
+        () = room.closing() => None,
+        done = work => Some(done),
     }
 }
 
@@ -198,10 +245,13 @@ fn begin(place: &Place, request: Request) -> Result<Begun, Failure> {
         Request::Remove { path, recursive } => {
             operations::remove(place, &path, recursive).map(done)
         }
-        Request::Watch {} => Err(Failure::new(
-            Kind::NotSupported,
-            "the local Modal does not watch files",
-        )),
+        Request::Watch {
+            path,
+            recursive,
+            filter,
+            timeout_secs,
+        } => Watch::begin(place, &path, recursive, filter)
+            .map(|watch| Begun::Watch(watch, timeout_secs.map(Duration::from_secs))),
     }
 }
 

@@ -21,7 +21,9 @@ use super::{
 #[derive(Debug, Serialize)]
 struct Entry {
     name: String,
-    path: PathBuf,
+    /// Names that are no text have marks in their place; clients can only see
+    /// that they are there.
+    path: String,
     r#type: &'static str,
     size: u64,
     /// The permission bits.
@@ -32,7 +34,7 @@ struct Entry {
     group: String,
     /// Seconds since the epoch.
     modified_time: f64,
-    symlink_target: Option<PathBuf>,
+    symlink_target: Option<String>,
 }
 
 pub(super) fn read(place: &Place, path: &Path) -> Result<FileOutput, Failure> {
@@ -130,7 +132,7 @@ pub(super) fn remove(place: &Place, path: &Path, recursive: bool) -> Result<(), 
 }
 
 /// A path that leads out of the directory over a link is refused with a reason.
-fn refusal(place: &Place, error: io::Error) -> Failure {
+pub(super) fn refusal(place: &Place, error: io::Error) -> Failure {
     let is_the_systems = error.raw_os_error().is_some();
     if error.kind() == io::ErrorKind::PermissionDenied && !is_the_systems {
         return place.outside();
@@ -161,7 +163,7 @@ fn describe(directory: &Dir, name: &Path, shown: &Path, names: &Names) -> io::Re
         name: shown
             .file_name()
             .map_or_else(String::new, |name| name.to_string_lossy().into_owned()),
-        path: shown.to_owned(),
+        path: text(shown),
         r#type: if is_link {
             "symlink"
         } else if metadata.is_dir() {
@@ -177,7 +179,8 @@ fn describe(directory: &Dir, name: &Path, shown: &Path, names: &Names) -> io::Re
         modified_time,
         symlink_target: is_link
             .then(|| directory.read_link_contents(name))
-            .transpose()?,
+            .transpose()?
+            .map(|target| text(&target)),
     })
 }
 
@@ -237,7 +240,11 @@ fn table(path: &str) -> BTreeMap<u32, String> {
     text.lines().filter_map(entry).collect()
 }
 
+pub(super) fn text(path: &Path) -> String {
+    path.to_string_lossy().into_owned()
+}
+
 fn json(value: &impl Serialize) -> Vec<u8> {
-    // Fails for paths that are no text, which clients cannot name either.
+    // A struct of texts and numbers always serializes.
     serde_json::to_vec(value).unwrap_or_default()
 }

@@ -58,6 +58,15 @@ impl Place {
         })
     }
 
+    /// How a path in the directory is shown to clients.
+    pub(super) fn shown(&self, path: &Path) -> PathBuf {
+        if path == Path::new("") {
+            self.root.clone()
+        } else {
+            self.root.join(path)
+        }
+    }
+
     pub(super) fn outside(&self) -> Failure {
         Failure::new(
             Kind::PermissionDenied,

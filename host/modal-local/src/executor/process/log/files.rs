@@ -3,12 +3,13 @@
 use std::{
     collections::VecDeque,
     fs::{self, File, OpenOptions},
-    io::{self, Read, Seek, SeekFrom, Write},
+    io::{self, Write},
     os::unix::fs::OpenOptionsExt,
     path::{Path, PathBuf},
 };
 
 use bytes::Bytes;
+use rustix::{buffer::spare_capacity, io::pread};
 
 use super::{Data, Log, Segment};
 use crate::{limits, sync::lock};
@@ -135,10 +136,17 @@ pub(super) fn segments(directory: &Path, name: &str) -> io::Result<Vec<Segment>>
 
 /// Reads a part of a segment. Blocks.
 pub(super) fn read_file(path: &Path, skip: u64, length: u64) -> io::Result<Bytes> {
-    let mut file = File::open(path)?;
-    file.seek(SeekFrom::Start(skip))?;
-    let mut bytes = Vec::with_capacity(usize::try_from(length).unwrap_or(0));
-    file.take(length).read_to_end(&mut bytes)?;
+    let file = File::open(path)?;
+    let length = usize::try_from(length).unwrap_or(limits::READ_CHUNK);
+    let mut bytes = Vec::with_capacity(length);
+    while bytes.len() < length {
+        let position = skip + bytes.len() as u64;
+        if pread(&file, spare_capacity(&mut bytes), position)? == 0 {
+            break;
+        }
+    }
+    // A vector may have more room than it was asked for.
+    bytes.truncate(length);
     if bytes.is_empty() {
         return Err(io::Error::new(
             io::ErrorKind::UnexpectedEof,

@@ -28,6 +28,8 @@ pub(super) struct Log {
     extent: watch::Sender<Extent>,
     /// Readers that must not miss anything.
     pins: Option<Arc<Pins>>,
+    /// What was written last, while they follow.
+    recent: Mutex<VecDeque<Chunk>>,
 }
 
 /// The writing side; closes the stream when dropped.
@@ -100,6 +102,7 @@ impl Log {
                 closed: false,
             }),
             pins,
+            recent: Mutex::default(),
         });
         let appender = Appender {
             log: Arc::clone(&log),
@@ -126,6 +129,7 @@ impl Log {
             segments: Mutex::new(segments.into()),
             extent: watch::Sender::new(Extent { end, closed: true }),
             pins: None,
+            recent: Mutex::default(),
         }))
     }
 
@@ -160,6 +164,9 @@ impl Log {
     }
 
     fn piece(&self, offset: u64) -> Option<Piece> {
+        if let Some(chunk) = self.recent(offset) {
+            return Some(Piece::Here(chunk));
+        }
         let segments = lock(&self.segments);
         let segment = segments
             .iter()
@@ -183,6 +190,40 @@ impl Log {
                 length: (segment.length - skip).min(limits::READ_CHUNK as u64),
             },
         })
+    }
+
+    fn recent(&self, offset: u64) -> Option<Chunk> {
+        let recent = lock(&self.recent);
+        let chunk = recent
+            .iter()
+            .find(|chunk| (chunk.start..chunk.end()).contains(&offset))?;
+        let skip = usize::try_from(offset - chunk.start).ok()?;
+        Some(Chunk {
+            start: offset,
+            bytes: chunk.bytes.slice(skip..),
+        })
+    }
+
+    /// Shows bytes to those who follow, before they are kept.
+    fn show(&self, bytes: &Bytes) {
+        let mut recent = lock(&self.recent);
+        if !self.pins.as_ref().is_some_and(|pins| pins.any()) {
+            recent.clear();
+            return;
+        }
+        recent.push_back(Chunk {
+            start: self.end(),
+            bytes: bytes.clone(),
+        });
+        let mut held: usize = recent.iter().map(|chunk| chunk.bytes.len()).sum();
+        while held > limits::RECENT_OUTPUT {
+            let Some(oldest) = recent.pop_front() else {
+                break;
+            };
+            held -= oldest.bytes.len();
+        }
+        drop(recent);
+        self.extent.send_modify(|_| {});
     }
 
     /// The offset that every reader must have passed before so many more bytes
@@ -277,11 +318,12 @@ impl Appender {
         if self.fits_in_memory(&bytes) {
             self.log.advance(bytes.len());
         } else if let Some(mut files) = self.files.take() {
-            if let Some(pins) = &self.log.pins {
-                if let Some(needed) = self.log.about_to_drop(bytes.len(), files.cap()) {
-                    pins.passed(needed).await;
-                }
+            if let Some(pins) = &self.log.pins
+                && let Some(needed) = self.log.about_to_drop(bytes.len(), files.cap())
+            {
+                pins.passed(needed).await;
             }
+            self.log.show(&bytes);
             let log = Arc::clone(&self.log);
             let written = spawn_blocking(move || {
                 files.append(&log, &bytes);
@@ -320,6 +362,7 @@ impl Appender {
 
 impl Drop for Appender {
     fn drop(&mut self) {
+        lock(&self.log.recent).clear();
         self.log.extent.send_modify(|extent| extent.closed = true);
     }
 }
@@ -429,6 +472,31 @@ mod tests {
         assert!(futures::poll!(&mut last).is_pending());
         drop(appender);
         assert_eq!(last.await.unwrap(), None);
+    }
+
+    #[tokio::test]
+    async fn followers_are_sent_what_was_just_written() {
+        let directory = tempfile::tempdir().unwrap();
+        // Nothing can be read back.
+        let gone = directory.path().join("gone");
+        let (log, mut appender) = Log::pinned(gone, "stdout".to_owned(), CAP);
+        let pin = log.pin(0).unwrap();
+        let all = pattern(limits::RECENT_OUTPUT * 2);
+        let mut read = Vec::new();
+        for piece in all.chunks(100_000) {
+            appender.append(Bytes::copy_from_slice(piece)).await;
+            let offset = read.len() as u64 + 10;
+            let chunk = log.read(offset).await.unwrap().unwrap();
+            assert_eq!((chunk.start, &chunk.bytes[..]), (offset, &piece[10..]));
+            read.extend_from_slice(piece);
+            pin.advance(read.len() as u64);
+        }
+        assert!(read == all);
+        // Not for ever, and not when nobody follows.
+        assert!(log.recent(0).is_none());
+        drop(pin);
+        appender.append(Bytes::from_static(&[0; 10_000])).await;
+        assert!(log.recent(all.len() as u64 - 1).is_none());
     }
 
     #[tokio::test]

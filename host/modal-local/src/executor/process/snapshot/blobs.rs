@@ -149,6 +149,12 @@ impl Blobs {
         Ok(())
     }
 
+    pub(super) fn directories(&self) -> impl Iterator<Item = &Path> {
+        [&self.directory, &self.new]
+            .into_iter()
+            .map(PathBuf::as_path)
+    }
+
     fn path(&self, hash: Hash) -> PathBuf {
         self.directory.join(hash.to_string())
     }

@@ -91,6 +91,17 @@ impl Snapshots {
         self.blobs.retain(|blob| used.contains(&blob))
     }
 
+    /// Leaves nothing behind where there is no snapshot. None is taken any more.
+    pub(super) fn close(&self) {
+        for directory in self.blobs.directories().chain([self.manifests.as_path()]) {
+            // Not when something is kept.
+            let _ = fs::remove_dir(directory);
+        }
+        if let Some(root) = self.manifests.parent() {
+            let _ = fs::remove_dir(root);
+        }
+    }
+
     fn load(&self, snapshot: Hash) -> io::Result<Manifest> {
         Manifest::decode(&fs::read(self.manifest(snapshot))?)
     }
