@@ -1,5 +1,8 @@
 //! `flavor sandbox exec`: bytes in, bytes out, and the command's own exit code.
 
+use std::fs::File;
+use std::process::Stdio;
+
 use rustix::process::Signal;
 
 use crate::harness::{Fifo, Home, Outcome, Stream, all, assert_told};
@@ -117,6 +120,23 @@ fn what_is_not_run_is_125() {
     assert_told!(all(&told));
 }
 
+/// A part of an output is not all of it, whatever the command says of itself.
+#[test]
+fn an_output_that_cannot_be_written_is_a_failure() {
+    let home = Home::new();
+    let sandboxes = Sandboxes::new(&home);
+    let id = sandboxes.create(&[]);
+    let full = File::options().write(true).open("/dev/full").unwrap();
+    let mut exec = sandboxes
+        .sandbox(&["exec", &id, "echo", "x"])
+        .into_command();
+    let ended = exec.stdout(full).stdin(Stdio::null()).output().unwrap();
+    let told = String::from_utf8_lossy(&ended.stderr);
+    assert_eq!(ended.status.code(), Some(125), "{told}");
+    assert!(told.contains("cannot be written: No space left"), "{told}");
+    sandboxes.stop();
+}
+
 #[test]
 fn an_interrupt_detaches() {
     let home = Home::new();
@@ -156,8 +176,8 @@ fn a_reader_that_goes_away_is_no_failure() {
     let words = ["exec", &id, "sh", "-c", "yes | head -c 3000000; exit 6"];
     let mut command = sandboxes.sandbox(&words).into_command();
     let mut child = command
-        .stdin(std::process::Stdio::null())
-        .stdout(std::process::Stdio::piped())
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
         .spawn()
         .unwrap();
     drop(child.stdout.take());

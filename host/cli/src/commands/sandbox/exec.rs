@@ -7,7 +7,7 @@ use crate::raw::{self, Raw};
 use crate::signals::Interrupts;
 use flavor_host::contract::{Arguments, Command, Terminal};
 use flavor_host::session::{Bytestream, Process, TransferError, WaitError};
-use std::io::IsTerminal as _;
+use std::io::{self, IsTerminal as _};
 use tokio::io::{AsyncWrite, AsyncWriteExt as _};
 
 pub(crate) async fn exec(args: ExecArgs) -> Result<Exit, Failure> {
@@ -20,7 +20,7 @@ pub(crate) async fn exec(args: ExecArgs) -> Result<Exit, Failure> {
 }
 
 async fn run(args: ExecArgs) -> Result<Exit, Failure> {
-    if args.tty && !std::io::stdin().is_terminal() {
+    if args.tty && !io::stdin().is_terminal() {
         return Err(Failure::bad_input(
             "--tty: standard input is no terminal: leave --tty out",
         ));
@@ -104,16 +104,28 @@ async fn follow(process: &Process) -> Result<Exit, Failure> {
     }
 }
 
-/// Byte for byte. What a reader does not want is dropped.
+/// Byte for byte. What a reader that went away does not want is dropped; what cannot
+/// be written otherwise is a failure, said once the command has ended.
 async fn hand_on(mut output: Bytestream, mut to: impl AsyncWrite + Unpin) -> Result<(), Failure> {
-    let mut is_wanted = true;
+    let mut written = Ok(());
     while let Some(piece) = output.next().await {
         let piece = piece?;
-        if is_wanted {
-            is_wanted = to.write_all(&piece).await.is_ok() && to.flush().await.is_ok();
+        if written.is_ok() {
+            written = write(&mut to, &piece).await;
         }
     }
-    Ok(())
+    match written {
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(Failure::new(
+            Exit::NotRun,
+            format!("the output of the command cannot be written: {error}; a part of it is lost"),
+        )),
+        _ => Ok(()),
+    }
+}
+
+async fn write(to: &mut (impl AsyncWrite + Unpin), piece: &[u8]) -> io::Result<()> {
+    to.write_all(piece).await?;
+    to.flush().await
 }
 
 fn detached(sandbox: &str) -> Failure {
@@ -126,7 +138,7 @@ fn detached(sandbox: &str) -> Failure {
     )
 }
 
-fn no_terminal(error: std::io::Error) -> Failure {
+fn no_terminal(error: io::Error) -> Failure {
     Failure::new(
         Exit::Failed,
         format!("the terminal cannot be set: {error}; the command runs"),
