@@ -48,6 +48,9 @@ impl Servers {
 
     /// Ends the servers; says which calls `flavor modal-local` did not know.
     pub(crate) fn finish(&self) -> Vec<String> {
+        if let Some(inside) = self.inside.get() {
+            inside.stop();
+        }
         let complaints = self.flavor.get().map(Flavor::stop).unwrap_or_default();
         let unknown = complaints
             .lines()
@@ -146,15 +149,15 @@ impl Drop for Flavor {
 /// Servers with settings that no flag has, on a thread of their own.
 struct Inside {
     urls: Vec<(&'static str, String)>,
-    /// Dropped, it ends them.
-    _end: oneshot::Sender<()>,
+    /// What ends them, and the thread.
+    running: Mutex<Option<(oneshot::Sender<()>, JoinHandle<()>)>>,
 }
 
 impl Inside {
     fn start() -> Self {
         let (tell, urls) = mpsc::channel();
         let (end, ended) = oneshot::channel::<()>();
-        thread::spawn(move || {
+        let thread = thread::spawn(move || {
             let runtime = Builder::new_current_thread().enable_all().build().unwrap();
             runtime.block_on(async {
                 let mut servers = Vec::new();
@@ -168,11 +171,22 @@ impl Inside {
                 tell.send(urls.collect()).expect("somebody asked");
                 // Fails when it is time.
                 let _ = ended.await;
+                for (_, server) in servers {
+                    server.shutdown().await;
+                }
             });
         });
         Self {
             urls: urls.recv().expect("the servers start"),
-            _end: end,
+            running: Mutex::new(Some((end, thread))),
+        }
+    }
+
+    /// Shuts them down.
+    fn stop(&self) {
+        if let Some((end, thread)) = self.running.lock().unwrap().take() {
+            drop(end);
+            thread.join().expect("the servers end");
         }
     }
 }
