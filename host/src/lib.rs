@@ -31,14 +31,17 @@
 //! - **Runtime.** Everything runs on the tokio runtime that calls it; its I/O and time
 //!   drivers must be on. One thread is enough, several are fine. A thread of the host's
 //!   own ticks for CPU limits while instances live.
-//! - **Send.** [`Host`], [`Plugin`] and [`Run`] are `Send` and `Sync`, and so are the
-//!   futures of their methods but for those that only compute
-//!   ([`Plugin::flavors`], [`Plugin::check`]), which are `Send` as well.
-//! - **Instances.** Each run has an instance of its own, each other call too. An
-//!   instance that trapped, overran a limit or was cut off is never used again.
+//! - **Send.** [`Host`], [`Plugin`], [`Run`] and everything in [`session`] are `Send` and
+//!   `Sync`, but for streams, which are `Send`. The futures of their methods are `Send`.
+//! - **Instances.** Each run has an instance of its own, each session and each other
+//!   call too. An instance that trapped, overran a limit or was cut off is never used
+//!   again.
 //! - **Dropping** a [`Run`] stops it by force in the background, for at most ten
 //!   seconds; so does giving up [`Plugin::run`] while it starts. Not reading events
 //!   holds the plugin up once [`Limits::events_waiting`] is reached: read, or drop.
+//!   Dropping a [`session::Session`] leaves its sandbox alone unless it was created to
+//!   be destroyed on exit; dropping the future of a call that asks the service cuts the
+//!   plugin off in the middle of it.
 //! - **Errors.** [`Error::Plugin`] carries the contract's typed error: bad input, a
 //!   refusal of the policy, the service's own status, an unreachable service, a lost
 //!   store. Of these only `Unreachable` and service errors may go away by themselves.

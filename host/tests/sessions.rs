@@ -11,7 +11,7 @@
 mod world;
 
 use flavor_host::contract::{self, Arguments, OutputStream, SessionOptions};
-use flavor_host::session::{Session, WaitError, command, options};
+use flavor_host::session::{Bytestream, Lines, Process, Session, WaitError, command, options};
 use flavor_host::{Error, StartError};
 use futures::StreamExt as _;
 use futures::future::join_all;
@@ -156,4 +156,39 @@ async fn a_snapshot_is_restored_and_sandboxes_are_listed() {
     restored.close().await.unwrap();
     assert!(restored.exec(command(["true"])).await.is_err());
     assert_eq!(list(&[], false).await, [restored.id()]);
+}
+
+/// A host app moves them between its tasks.
+#[test]
+fn what_the_library_hands_out_can_move_to_any_thread() {
+    fn is_send<T: Send>() {}
+    fn is_sync<T: Sync>() {}
+    fn sendable<T: Send>(future: T) -> T {
+        future
+    }
+    is_send::<Session>();
+    is_sync::<Session>();
+    is_send::<Process>();
+    is_sync::<Process>();
+    is_send::<Bytestream>();
+    is_send::<Lines>();
+    let _ = async |world: &World, session: &Session, process: &Process| {
+        sendable(
+            world
+                .plugin
+                .create_session(world.connection(), options("i")),
+        )
+        .await
+        .ok();
+        sendable(
+            world
+                .plugin
+                .wait_for_step(world.connection(), String::new()),
+        )
+        .await
+        .ok();
+        sendable(session.exec(command(["true"]))).await.ok();
+        sendable(session.upload("/", tokio::io::empty())).await.ok();
+        sendable(process.wait(None)).await.ok();
+    };
 }

@@ -56,9 +56,8 @@ fn main() -> ExitCode {
         suite.conclude();
     }
     drop(suites);
-    let calls = servers.finish();
-    if !calls.is_empty() {
-        println!("{calls}");
+    for call in servers.finish() {
+        println!("{call}");
     }
     conclusion.exit_code()
 }

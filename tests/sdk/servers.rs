@@ -7,7 +7,7 @@ use std::io::{BufRead as _, BufReader, Read as _};
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::sync::{Mutex, OnceLock, mpsc};
-use std::thread;
+use std::thread::{self, JoinHandle};
 use std::time::Duration;
 use tempfile::TempDir;
 use tokio::runtime::Builder;
@@ -47,8 +47,15 @@ impl Servers {
     }
 
     /// Ends the servers; says which calls `flavor modal-local` did not know.
-    pub(crate) fn finish(&self) -> String {
-        self.flavor.get().map(Flavor::stop).unwrap_or_default()
+    pub(crate) fn finish(&self) -> Vec<String> {
+        if let Some(inside) = self.inside.get() {
+            inside.stop();
+        }
+        let complaints = self.flavor.get().map(Flavor::stop).unwrap_or_default();
+        let unknown = complaints
+            .lines()
+            .filter(|line| line.contains("not implemented"));
+        unknown.map(str::to_owned).collect()
     }
 }
 
@@ -57,6 +64,8 @@ pub(crate) struct Flavor {
     child: Mutex<Child>,
     pid: Pid,
     url: String,
+    /// Reads what it complains of, so that it never waits to be heard.
+    listener: Mutex<Option<JoinHandle<String>>>,
     /// Nothing of the user's home is read or written.
     _home: TempDir,
 }
@@ -84,8 +93,16 @@ impl Flavor {
         let url = url
             .unwrap_or_else(|| panic!("not the line that was promised: {line:?}"))
             .to_owned();
+        let mut stderr = child.stderr.take().unwrap();
+        let listener = thread::spawn(move || {
+            let mut complaints = String::new();
+            let read = stderr.read_to_string(&mut complaints);
+            read.expect("flavor speaks");
+            complaints
+        });
         Self {
             pid: Pid::from_child(&child),
+            listener: Mutex::new(Some(listener)),
             child: Mutex::new(child),
             url,
             _home: home,
@@ -109,14 +126,10 @@ impl Flavor {
     pub(crate) fn stop(&self) -> String {
         kill_process(self.pid, Signal::INT).expect("flavor runs");
         let mut child = self.child.lock().unwrap();
-        let mut complaints = String::new();
-        let mut stderr = child.stderr.take().unwrap();
-        stderr
-            .read_to_string(&mut complaints)
-            .expect("flavor speaks");
         let status = child.wait().expect("flavor ends");
         assert!(status.success(), "flavor modal-local: {status}");
-        complaints
+        let listener = self.listener.lock().unwrap().take();
+        listener.map_or_else(String::new, |listener| listener.join().unwrap())
     }
 }
 
@@ -136,15 +149,15 @@ impl Drop for Flavor {
 /// Servers with settings that no flag has, on a thread of their own.
 struct Inside {
     urls: Vec<(&'static str, String)>,
-    /// Dropped, it ends them.
-    _end: oneshot::Sender<()>,
+    /// What ends them, and the thread.
+    running: Mutex<Option<(oneshot::Sender<()>, JoinHandle<()>)>>,
 }
 
 impl Inside {
     fn start() -> Self {
         let (tell, urls) = mpsc::channel();
         let (end, ended) = oneshot::channel::<()>();
-        thread::spawn(move || {
+        let thread = thread::spawn(move || {
             let runtime = Builder::new_current_thread().enable_all().build().unwrap();
             runtime.block_on(async {
                 let mut servers = Vec::new();
@@ -158,11 +171,22 @@ impl Inside {
                 tell.send(urls.collect()).expect("somebody asked");
                 // Fails when it is time.
                 let _ = ended.await;
+                for (_, server) in servers {
+                    server.shutdown().await;
+                }
             });
         });
         Self {
             urls: urls.recv().expect("the servers start"),
-            _end: end,
+            running: Mutex::new(Some((end, thread))),
+        }
+    }
+
+    /// Shuts them down.
+    fn stop(&self) {
+        if let Some((end, thread)) = self.running.lock().unwrap().take() {
+            drop(end);
+            thread.join().expect("the servers end");
         }
     }
 }

@@ -126,7 +126,7 @@ def digest(data: bytes) -> str:
 def in_another_process(source: str, **variables: str) -> str:
     """Runs a program with other variables: the SDK reads its settings once."""
     done = subprocess.run(
-        [sys.executable, "-c", source],
+        [sys.executable, "-B", "-c", source],
         env={**ENVIRONMENT, **variables},
         capture_output=True,
         text=True,

@@ -13,7 +13,8 @@ from typing import Any
 from uuid import UUID, uuid4
 
 # Before it is imported: nothing of the user's settings is read or written.
-os.environ["ZENML_CONFIG_PATH"] = tempfile.mkdtemp(prefix="suite-zenml-")
+_SETTINGS = tempfile.TemporaryDirectory(prefix="suite-zenml-")
+os.environ["ZENML_CONFIG_PATH"] = _SETTINGS.name
 os.environ["ZENML_ANALYTICS_OPT_IN"] = "false"
 
 from zenml.config.resource_settings import ResourceSettings  # noqa: E402
