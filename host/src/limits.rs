@@ -193,6 +193,10 @@ pub(crate) const CONNECTIONS_PER_LANE: usize = 32;
 /// large bodies in all that are under way that is 512 MiB.
 pub(crate) const REQUEST_PIECE: usize = 64 * 1024;
 
+/// Turns that a guest gets to write the beginning of a body before its head is sent
+/// alone. A small message and its end take it about four.
+pub(crate) const GATHER_TURNS: usize = 16;
+
 /// What a line of the log costs besides its text, in bytes: time, level and
 /// origin, as they are usually written.
 pub(crate) const LOG_LINE_OVERHEAD: usize = 64;

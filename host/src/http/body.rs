@@ -1,16 +1,18 @@
 //! Bodies on their way, both ways: counted, bounded and timed.
 
 use super::clients::Stream;
+use crate::limits::{GATHER_TURNS, REQUEST_PIECE};
 use crate::log::GuestLog;
 use bytes::{Bytes, BytesMut};
 use flavor_policy::Budget;
 use http::HeaderMap;
 use http_body::{Body, Frame};
-use http_body_util::{BodyExt as _, Full};
-use std::future::Future as _;
+use http_body_util::BodyExt as _;
+use std::collections::VecDeque;
+use std::future::{Future as _, poll_fn};
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::{Instant, Sleep};
@@ -39,7 +41,10 @@ impl Stopped {
 /// The mutex is never locked by more than one: reqwest wants its bodies `Sync`,
 /// and the guest's are not.
 pub(crate) struct RequestBody {
-    body: Mutex<WasiBody>,
+    /// What was read and judged already.
+    gathered: VecDeque<Frame<Bytes>>,
+    /// The rest; none when that was all.
+    body: Option<Mutex<WasiBody>>,
     check: Option<Check>,
     stopped: Stopped,
 }
@@ -50,7 +55,8 @@ impl RequestBody {
         check: impl Fn(&Frame<Bytes>) -> Result<(), Error> + Send + Sync + 'static,
     ) -> Self {
         Self {
-            body: Mutex::new(body),
+            gathered: VecDeque::new(),
+            body: Some(Mutex::new(body)),
             check: Some(Box::new(check)),
             stopped: Stopped::default(),
         }
@@ -58,12 +64,55 @@ impl RequestBody {
 
     /// A body that was read and judged already.
     pub(crate) fn whole(data: Bytes) -> Self {
-        let body = Full::new(data).map_err(|never| match never {});
         Self {
-            body: Mutex::new(body.boxed_unsync()),
+            gathered: VecDeque::from([Frame::data(data)]),
+            body: None,
             check: None,
             stopped: Stopped::default(),
         }
+    }
+
+    /// Reads what the guest is about to write, for a few turns of its own: a small
+    /// message then leaves together with its head, in one packet.
+    ///
+    /// # Errors
+    ///
+    /// When a piece is refused, or the guest gives the body up.
+    pub(crate) async fn gather(&mut self) -> Result<(), Error> {
+        let mut bytes = 0;
+        for _ in 0..GATHER_TURNS {
+            if self.body.is_none() || bytes >= REQUEST_PIECE {
+                break;
+            }
+            match poll_fn(|cx| Poll::Ready(self.poll_body(cx))).await {
+                Poll::Ready(Some(frame)) => {
+                    let frame = frame?;
+                    bytes += frame.data_ref().map_or(0, Bytes::len);
+                    self.gathered.push_back(frame);
+                }
+                Poll::Ready(None) => {}
+                Poll::Pending => tokio::task::yield_now().await,
+            }
+        }
+        Ok(())
+    }
+
+    fn poll_body(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Error>>> {
+        let Some(body) = &mut self.body else {
+            return Poll::Ready(None);
+        };
+        let body = body.get_mut().unwrap_or_else(PoisonError::into_inner);
+        let frame = ready!(Pin::new(body).poll_frame(cx));
+        if frame.is_none() {
+            self.body = None;
+        }
+        if let (Some(Ok(frame)), Some(check)) = (&frame, &self.check)
+            && let Err(error) = check(frame)
+        {
+            self.stopped.because(error);
+            return Poll::Ready(Some(Err(Error::HttpRequestDenied)));
+        }
+        Poll::Ready(frame)
     }
 
     /// Tells later why it was stopped, if it was.
@@ -80,15 +129,15 @@ impl Body for RequestBody {
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, Error>>> {
-        let body = self.body.get_mut().unwrap_or_else(PoisonError::into_inner);
-        let frame = std::task::ready!(Pin::new(body).poll_frame(cx));
-        if let (Some(Ok(frame)), Some(check)) = (&frame, &self.check)
-            && let Err(error) = check(frame)
-        {
-            self.stopped.because(error);
-            return Poll::Ready(Some(Err(Error::HttpRequestDenied)));
+        match self.gathered.pop_front() {
+            Some(frame) => Poll::Ready(Some(Ok(frame))),
+            None => self.poll_body(cx),
         }
-        Poll::Ready(frame)
+    }
+
+    /// Puts the end of a body that is known into the frame of its last piece.
+    fn is_end_stream(&self) -> bool {
+        self.gathered.is_empty() && self.body.is_none()
     }
 }
 

@@ -184,6 +184,8 @@ impl Shared {
             sent = Some(data.clone());
             body = RequestBody::whole(data);
         }
+        let gathered = body.gather().await;
+        gathered.map_err(|error| stopped.take().unwrap_or(error))?;
         let stream = self
             .clients
             .stream(permit.lane(), permit.origin())
