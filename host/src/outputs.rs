@@ -1,7 +1,7 @@
 //! What the steps of a run wrote, kept on disk.
 //!
 //! One file per run: creating one per attempt costs a wide pipeline more than all
-//! else that it does on disk. The file is a sequence of frames ([`Head`]), each of
+//! else that it does on disk. The file is a sequence of frames, each of
 //! which knows where the one before it of the same attempt begins. A process that
 //! dies while writing leaves half a frame at the end, which readers ignore and the
 //! next writer cuts off.
