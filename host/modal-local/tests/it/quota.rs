@@ -11,6 +11,10 @@ use crate::harness::{Local, Sandbox, in_time};
 
 const MIB: u64 = 1024 * 1024;
 
+/// The quota. Far above what the sandboxes take that are created until a full one is
+/// noticed: on a slow machine they are some hundred.
+const QUOTA: u64 = 64 * MIB;
+
 async fn run(local: &Local, sandbox: &Sandbox, script: &str) {
     let exec = sandbox.shell(local, script).start().await;
     assert_eq!(exec.wait().await, ExitStatus::Code(0));
@@ -45,13 +49,13 @@ async fn granted<T>(mut call: impl AsyncFnMut() -> Result<T, Status>) -> T {
 
 #[tokio::test]
 async fn at_the_quota_nothing_that_takes_more_is_begun() {
-    let local = Local::with(|options| options.limits.disk = 8 * MIB).await;
+    let local = Local::with(|options| options.limits.disk = QUOTA).await;
     let sandbox = local.sandbox([]).create().await;
-    run(&local, &sandbox, "head -c 9000000 /dev/zero > big").await;
+    run(&local, &sandbox, "head -c 72000000 /dev/zero > big").await;
     let create = async || local.sandbox(["true"]).try_create().await.map(drop);
     let full = refused(create).await;
     assert_eq!(full.code(), Code::ResourceExhausted);
-    assert!(full.message().contains("8 MiB"), "{full}");
+    assert!(full.message().contains("64 MiB"), "{full}");
     let snapshot = TaskSnapshotFilesystemRequest {
         task_id: sandbox.task.clone(),
         snapshot_id: "snapshot".to_owned(),
@@ -77,9 +81,9 @@ async fn at_the_quota_nothing_that_takes_more_is_begun() {
 
 #[tokio::test]
 async fn snapshots_count_until_they_expire() {
-    let local = Local::with(|options| options.limits.disk = 8 * MIB).await;
+    let local = Local::with(|options| options.limits.disk = QUOTA).await;
     let sandbox = local.sandbox([]).create().await;
-    run(&local, &sandbox, "head -c 5000000 /dev/urandom > big").await;
+    run(&local, &sandbox, "head -c 40000000 /dev/urandom > big").await;
     let snapshot = |id: &str, ttl: i64| TaskSnapshotFilesystemRequest {
         task_id: sandbox.task.clone(),
         snapshot_id: id.to_owned(),
@@ -91,7 +95,7 @@ async fn snapshots_count_until_they_expire() {
         .task_snapshot_filesystem(snapshot("big", 1))
         .await
         .unwrap();
-    // Twice 5 MB.
+    // Twice 40 MB.
     let create = async || local.sandbox(["true"]).try_create().await;
     let full = refused(create).await;
     assert_eq!(full.code(), Code::ResourceExhausted);
