@@ -243,6 +243,16 @@ pub const EVENTS_AT_ONCE: usize = 256;
 /// on until it has taken some, except to be ended.
 pub const EVENTS_WAITING: usize = 4096;
 
+// Records
+
+/// So many changes recorded in one go are a burst: more are on their way.
+pub const BURST_OF_CHANGES: usize = 16;
+
+/// How long changes gather after a burst before they are recorded. Every write
+/// costs a hop to another thread and whole pages of the store's file; without a
+/// pause ten thousand steps make thousands of them. A chain of steps never waits.
+pub const BURST_PAUSE: Duration = Duration::from_millis(5);
+
 // Output of steps
 
 /// Output that has been read and not yet taken by the host. Beyond it, reading

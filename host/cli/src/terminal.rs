@@ -43,9 +43,10 @@ pub(crate) fn put(data: &[u8]) -> io::Result<()> {
 
 /// Writes a line for people.
 pub(crate) fn complain(line: &str) {
+    // In one piece: stderr has no buffer, and others may write to it too.
+    let line = format!("{line}\n");
     undisturbed(|| {
-        let mut err = io::stderr().lock();
-        let _ = writeln!(err, "{line}");
+        let _ = io::stderr().write_all(line.as_bytes());
     });
 }
 
@@ -74,7 +75,9 @@ pub(crate) fn is_watched() -> bool {
 
 /// Whether people look at stdout.
 pub(crate) fn shows_data() -> bool {
-    io::stdout().is_terminal()
+    // Asked for every line that a step writes.
+    static SHOWS: OnceLock<bool> = OnceLock::new();
+    *SHOWS.get_or_init(|| io::stdout().is_terminal())
 }
 
 /// Whether the user has nothing against colours (<https://no-color.org>).

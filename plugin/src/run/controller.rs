@@ -191,7 +191,7 @@ impl<P: Platform, S: RunStore> Controller<P, S> {
     /// can be recorded is recorded.
     pub async fn drive(mut self) -> Driven {
         let shared = Rc::clone(&self.shared);
-        let writing = Rc::clone(&shared.journal).write();
+        let writing = Rc::clone(&shared.journal).write(shared.client.platform().clone());
         let watching = shared.watch.run();
         let running = async {
             let mut beside = Beside::default();

@@ -1,7 +1,10 @@
 //! Writes to the run store in groups: whatever gathers while one write is under
-//! way goes into the next.
+//! way goes into the next. After a large group there is a pause, so that a burst
+//! makes few large writes and not many small ones.
 
 use super::store::{Change, RunStore, StoreError};
+use crate::limits;
+use crate::platform::Platform;
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use tokio::sync::{Notify, oneshot};
@@ -44,7 +47,7 @@ impl<S: RunStore> Journal<S> {
 
     /// Writes until it is dropped. After a failure nothing more is written: a
     /// gap in the record would be worse than its end.
-    pub async fn write(self: Rc<Self>) {
+    pub async fn write<P: Platform>(self: Rc<Self>, platform: P) {
         loop {
             let entries = std::mem::take(&mut *self.queue.borrow_mut());
             if entries.is_empty() {
@@ -60,6 +63,7 @@ impl<S: RunStore> Journal<S> {
                 .into_iter()
                 .map(|entry| (entry.change, entry.recorded))
                 .unzip();
+            let is_burst = changes.len() >= limits::BURST_OF_CHANGES;
             let result = self.store.commit(&self.run, self.epoch, changes).await;
             self.writing.set(false);
             match result {
@@ -71,6 +75,9 @@ impl<S: RunStore> Journal<S> {
                 Ok(()) => {
                     for recorded in waiting.into_iter().flatten() {
                         let _ = recorded.send(());
+                    }
+                    if is_burst {
+                        platform.sleep(limits::BURST_PAUSE).await;
                     }
                 }
             }
