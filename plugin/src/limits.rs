@@ -239,6 +239,13 @@ pub const LATE_OUTPUTS_AT_ONCE: usize = 128;
 /// Events that are handed to the host in one go.
 pub const EVENTS_AT_ONCE: usize = 256;
 
+/// So many events handed over in one go are a burst: more are on their way.
+pub const BURST_OF_EVENTS: usize = 16;
+
+/// How long events gather after a burst. Every hand-over wakes the host's reader;
+/// nobody sees two milliseconds.
+pub const EVENTS_PAUSE: Duration = Duration::from_millis(2);
+
 /// Events about steps that the host has not taken yet. Beyond it, no step goes
 /// on until it has taken some, except to be ended.
 pub const EVENTS_WAITING: usize = 4096;

@@ -6,6 +6,7 @@ use crate::platform::TransportFault;
 use bytes::Bytes;
 use futures::future::{Either, select};
 use http_body::{Body as _, Frame};
+use std::cell::RefCell;
 use std::future::{Future, poll_fn};
 use std::pin::{Pin, pin};
 use std::task::{Context, Poll};
@@ -24,7 +25,7 @@ pub(super) async fn send(
     request: http::Request<Body>,
     deadline: Deadline,
 ) -> Result<http::Response<Body>, TransportFault> {
-    let url = request.uri().to_string();
+    let uri = request.uri().clone();
     let (parts, body) = request.into_parts();
     let (contents, contents_reader) = wit_stream::new();
     let (trailers, trailers_reader) = wit_future::new(|| Err(cancelled()));
@@ -39,7 +40,9 @@ pub(super) async fn send(
     };
     match answer {
         Ok(response) => incoming(response).map_err(broken),
-        Err(ErrorCode::HttpRequestDenied) => Err(TransportFault::Refused { url }),
+        Err(ErrorCode::HttpRequestDenied) => Err(TransportFault::Refused {
+            url: uri.to_string(),
+        }),
         Err(code) => Err(broken(describe(&code))),
     }
 }
@@ -58,12 +61,8 @@ fn head(
         .collect();
     let headers = Fields::from_list(&headers)
         .map_err(|error| format!("the host does not take the request's headers: {error:?}"))?;
-    let options = RequestOptions::new();
-    // A host that cannot keep time limits says so here; its own still hold.
-    let _ = options.set_connect_timeout(Some(nanoseconds(deadline.head)));
-    let _ = options.set_first_byte_timeout(Some(nanoseconds(deadline.head)));
-    let _ = options.set_between_bytes_timeout(Some(nanoseconds(deadline.body)));
-    let (request, _sent) = Request::new(headers, Some(contents), trailers, Some(options));
+    let options = Some(request_options(deadline));
+    let (request, _sent) = Request::new(headers, Some(contents), trailers, options);
     let scheme = match parts.uri.scheme_str() {
         Some("http") => Scheme::Http,
         _ => Scheme::Https,
@@ -77,6 +76,27 @@ fn head(
         .and_then(|()| request.set_path_with_query(path))
         .map_err(|()| format!("the host does not take the URL {}", parts.uri))?;
     Ok(request)
+}
+
+/// The time limits of a request. Most have the same as the one before, and one
+/// question to the host copies them.
+fn request_options(deadline: Deadline) -> RequestOptions {
+    thread_local! {
+        static LAST: RefCell<Option<(Deadline, RequestOptions)>> = const { RefCell::new(None) };
+    }
+    LAST.with_borrow_mut(|last| match last {
+        Some((known, options)) if *known == deadline => options.clone(),
+        _ => {
+            let options = RequestOptions::new();
+            // A host that cannot keep time limits says so here; its own still hold.
+            let _ = options.set_connect_timeout(Some(nanoseconds(deadline.head)));
+            let _ = options.set_first_byte_timeout(Some(nanoseconds(deadline.head)));
+            let _ = options.set_between_bytes_timeout(Some(nanoseconds(deadline.body)));
+            let copy = options.clone();
+            *last = Some((deadline, options));
+            copy
+        }
+    })
 }
 
 async fn write_body(

@@ -7,6 +7,7 @@ use super::bindings::zenml::flavor::log::{Level, emit};
 use super::bindings::zenml::flavor::types::{
     Error, OutputStream as WitOutputStream, RunStatus, StepStatus, StopMode,
 };
+use super::platform::Imports;
 use super::store::ImportedStore;
 use super::submission::client;
 use super::{Plugin, invalid, submitted};
@@ -14,6 +15,7 @@ use crate::dag::machine::ExecutionMode;
 use crate::limits;
 use crate::modal::image::RegistryLogin;
 use crate::modal::output::OutputStream;
+use crate::platform::Platform as _;
 use crate::run::controller::Controller;
 use crate::run::events::{Event, EventQueue, EventSink};
 use crate::run::plan::{Pipeline, Plan, RegistryCredentials, Step};
@@ -89,8 +91,12 @@ async fn pass_on(mut queue: EventQueue, mut writer: StreamWriter<wit::Event>) {
         }
         // What comes back was not read: nobody listens any more. The run goes
         // on, so its events have to be taken nevertheless.
-        let events = events.into_iter().map(wit::Event::from).collect();
+        let events: Vec<_> = events.into_iter().map(wit::Event::from).collect();
+        let is_burst = events.len() >= limits::BURST_OF_EVENTS;
         let _ = writer.write_all(events).await;
+        if is_burst {
+            Imports.sleep(limits::EVENTS_PAUSE).await;
+        }
     }
 }
 

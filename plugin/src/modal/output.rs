@@ -57,13 +57,13 @@ async fn follow_router<P: Platform>(
     stream: OutputStream,
     sink: &impl OutputSink,
 ) -> Result<(), CallError> {
-    let TaskId::Scheduled(task_id) = client.task_id(sandbox).await? else {
-        return Ok(());
-    };
-    let sandbox = SandboxHandle {
-        task_id: Some(task_id),
-        ..sandbox.clone()
-    };
+    let mut sandbox = sandbox.clone();
+    if sandbox.task_id.is_none() {
+        let TaskId::Scheduled(task_id) = client.task_id(&sandbox).await? else {
+            return Ok(());
+        };
+        sandbox.task_id = Some(task_id);
+    }
     let router = Router::new(client.clone(), sandbox);
     let mut reading = router.sandbox_output(stream).await?;
     while let Some(Piece { missing, data }) = reading.next().await? {

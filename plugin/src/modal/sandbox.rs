@@ -28,6 +28,7 @@ use modal_proto::client::{
     SandboxTag, SandboxTerminateRequest, SandboxWaitRequest, SchedulerPlacement, SecretSource,
     StringMap, TaskGetCommandRouterAccessRequest,
 };
+use std::rc::Rc;
 use std::time::Duration;
 
 /// What a sandbox is to be.
@@ -91,7 +92,7 @@ pub struct SandboxHandle {
     /// Proof of having created it.
     pub token: Option<String>,
     /// The way to its command router, when it came with the answer.
-    pub router: Option<RouterAccess>,
+    pub router: Option<Rc<RouterAccess>>,
 }
 
 impl SandboxHandle {
@@ -232,7 +233,8 @@ impl<P: Platform> Client<P> {
             .await?;
         let router = answer
             .command_router_access
-            .and_then(|access| RouterAccess::new(&access.url, access.jwt));
+            .and_then(|access| RouterAccess::new(&access.url, access.jwt))
+            .map(Rc::new);
         Ok(SandboxHandle {
             id: answer.sandbox_id,
             task_id: non_empty(answer.task_id),

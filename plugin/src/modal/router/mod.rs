@@ -64,7 +64,7 @@ impl<P: Platform> Router<P> {
     /// The router of a sandbox. Nothing is asked yet.
     pub fn new(client: Client<P>, sandbox: SandboxHandle) -> Self {
         let task_id = OnceCell::new_with(sandbox.task_id.clone());
-        let access = sandbox.router.clone().map(Rc::new);
+        let access = sandbox.router.clone();
         Self(Rc::new(Inner {
             client,
             sandbox,

@@ -37,11 +37,11 @@ fn sandbox(expires_at: u64) -> SandboxHandle {
         id: "sb-01JABCDEFGHJKMNPQRSTVWXYZ0".into(),
         task_id: Some("ta-1V".into()),
         token: None,
-        router: Some(RouterAccess {
+        router: Some(std::rc::Rc::new(RouterAccess {
             endpoint: Endpoint::parse("https://worker.example.com").unwrap(),
             jwt: jwt(expires_at),
             expires_at: Some(Duration::from_secs(expires_at)),
-        }),
+        })),
     }
 }
 

@@ -35,11 +35,11 @@ fn router(fake: &Fake, expires_at: u64) -> Router<Fake> {
         id: "sb-01JABCDEFGHJKMNPQRSTVWXYZ0".into(),
         task_id: Some("ta-1V".into()),
         token: None,
-        router: Some(RouterAccess {
+        router: Some(std::rc::Rc::new(RouterAccess {
             endpoint: Endpoint::parse("https://worker.example.com").unwrap(),
             jwt: jwt(expires_at),
             expires_at: Some(Duration::from_secs(expires_at)),
-        }),
+        })),
     };
     Router::new(client(fake), sandbox)
 }

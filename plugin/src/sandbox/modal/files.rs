@@ -194,11 +194,11 @@ mod tests {
             id: "sb-01JABCDEFGHJKMNPQRSTVWXYZ0".into(),
             task_id: Some("ta-1V".into()),
             token: None,
-            router: Some(RouterAccess {
+            router: Some(std::rc::Rc::new(RouterAccess {
                 endpoint: endpoint("https://worker.example.com"),
                 jwt: "e30.e30.sig".into(),
                 expires_at: None,
-            }),
+            })),
         };
         Router::new(client, sandbox)
     }
