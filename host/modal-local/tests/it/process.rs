@@ -142,6 +142,44 @@ async fn a_command_inherits_no_descriptor() {
 }
 
 #[tokio::test]
+async fn signals_do_to_a_command_what_they_do() {
+    let local = Local::start().await;
+    let script = "grep ^SigBlk: /proc/self/status; kill -PIPE $$; echo alive";
+    let sandbox = local.sandbox(["bash", "-c", script]).create().await;
+    sandbox.ends_with(GenericStatus::Failure, 128 + 13).await;
+    let printed = sandbox.stdout(&local).await;
+    assert_eq!(printed, b"SigBlk:\t0000000000000000\n");
+    local.finish().await;
+}
+
+#[tokio::test]
+async fn programs_are_found_as_a_shell_finds_them() {
+    let local = Local::start().await;
+    // A file without a format of its own is a script; one that may not be
+    // executed hides none behind it; what is not absolute begins at the
+    // working directory.
+    let script = "mkdir one two && echo 'echo hidden' > one/tool && printf 'echo \"$0 $*\"' > two/tool \
+                  && chmod +x two/tool && PATH=one:two:$PATH exec env tool";
+    let sandbox = local.script(script).create().await;
+    assert_eq!(sandbox.stdout(&local).await, b"two/tool \n");
+    let files = local.files(&sandbox);
+    let path = format!("{0}/one:{0}/two", files.display());
+    let new = local.sandbox(["tool", "a b", ""]).env([("PATH", &path)]);
+    let found = new.create().await;
+    found.ends_with(GenericStatus::Success, 0).await;
+    let expected = format!("{}/two/tool a b \n", files.display());
+    assert_eq!(found.stdout(&local).await, expected.as_bytes());
+    let hidden = format!("{}/one", files.display());
+    let refused = local
+        .sandbox(["tool"])
+        .env([("PATH", &hidden)])
+        .create()
+        .await;
+    refused.ends_with(GenericStatus::InitFailure, 126).await;
+    local.finish().await;
+}
+
+#[tokio::test]
 async fn the_host_can_put_files_into_a_sandbox() {
     let seen = Arc::new(Mutex::new(Vec::new()));
     let seen_by_host = Arc::clone(&seen);

@@ -10,6 +10,7 @@ mod file_tool;
 mod identity;
 mod leader;
 mod log;
+mod program;
 mod room;
 mod snapshot;
 mod start;

@@ -3,23 +3,18 @@
 use std::{
     collections::BTreeMap,
     env,
-    ffi::OsString,
+    ffi::{OsStr, OsString},
     fmt, io,
-    os::unix::process::CommandExt,
     path::{Path, PathBuf},
-    process::Command,
     sync::Arc,
 };
 
-use rustix::{
-    io::Errno,
-    process::{Pid, Rlimit},
-};
+use rustix::{io::Errno, process::Rlimit};
 
 use super::{
-    before_exec,
     directory::{self, Directories, Directory},
     leader::Child,
+    program::{Program, Texts},
     snapshot::Snapshots,
     stdio::{Channels, Ends},
     sweep::MARKER,
@@ -193,39 +188,44 @@ impl Surroundings {
         let record = directory::start_record(spawn.record, &self.boot)
             .map_err(cannot("create its record"))?;
 
-        let mut command = Command::new(program);
-        command
-            .args(arguments)
-            .env_clear()
-            .envs(self.base.iter().map(|(key, value)| (key, value)))
-            .env("HOME", directory::files(&place.path))
-            .env("TMPDIR", directory::temporary(&place.path))
-            .envs(&place.env)
-            .envs(spawn.env)
-            .env(MARKER, &place.marker)
-            .current_dir(workdir)
-            .stdin(input)
-            .stdout(stdout)
-            .stderr(stderr);
-        let takes_terminal = matches!(spawn.stdio, Stdio::Terminal(_));
-        if !takes_terminal {
-            command.process_group(0);
+        let (home, temporary) = (
+            directory::files(&place.path),
+            directory::temporary(&place.path),
+        );
+        let mut environment: BTreeMap<&str, &OsStr> = BTreeMap::new();
+        environment.extend(
+            self.base
+                .iter()
+                .map(|(key, value)| (*key, value.as_os_str())),
+        );
+        environment.insert("HOME", home.as_os_str());
+        environment.insert("TMPDIR", temporary.as_os_str());
+        for own in [&place.env, spawn.env] {
+            environment.extend(
+                own.iter()
+                    .map(|(key, value)| (key.as_str(), value.as_ref())),
+            );
         }
-        before_exec::record_itself(
-            &mut command,
+        environment.insert(MARKER, place.marker.as_ref());
+        let texts = Texts {
+            program,
+            arguments,
+            environment: environment.into_iter().collect(),
+            workdir,
+        };
+        let pid = Program::new(
+            &texts,
+            [input, stdout, stderr],
             record.into(),
             self.descriptors,
-            takes_terminal,
-        );
-        let child = command.spawn().map_err(|error| NeverRan::CannotStart {
+            matches!(spawn.stdio, Stdio::Terminal(_)),
+        )
+        .and_then(Program::start)
+        .map_err(|error| NeverRan::CannotStart {
             code: code_of(&error),
             reason: reason(program, &error),
         })?;
-        let child = i32::try_from(child.id())
-            .ok()
-            .and_then(Pid::from_raw)
-            .ok_or_else(|| cannot_start("the command has no pid".to_owned()))?;
-        let child = Child::new(child).map_err(cannot("watch the command"))?;
+        let child = Child::new(pid).map_err(cannot("watch the command"))?;
         Ok(Started { child, channels })
     }
 }

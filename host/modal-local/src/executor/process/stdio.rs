@@ -3,7 +3,6 @@
 use std::{
     fmt, io,
     os::fd::OwnedFd,
-    process,
     sync::{
         Arc, Mutex,
         atomic::{AtomicBool, Ordering},
@@ -13,6 +12,7 @@ use std::{
 use bytes::Bytes;
 use futures::{FutureExt, future::BoxFuture};
 use rustix::{
+    fs::{Mode, OFlags, open},
     io::ioctl_fionbio,
     pipe::{PipeFlags, fcntl_setpipe_size, pipe_with},
     pty::{OpenptFlags, grantpt, ioctl_tiocgptpeer, openpt, unlockpt},
@@ -39,9 +39,9 @@ pub(super) struct Channels {
 
 /// The command's ends.
 pub(super) struct Ends {
-    pub(super) input: process::Stdio,
-    pub(super) stdout: process::Stdio,
-    pub(super) stderr: process::Stdio,
+    pub(super) input: OwnedFd,
+    pub(super) stdout: OwnedFd,
+    pub(super) stderr: OwnedFd,
 }
 
 impl Channels {
@@ -64,11 +64,10 @@ impl Channels {
             Stderr::Pipe => output_pipe(true)?,
             Stderr::Nowhere => output_pipe(false)?,
         };
-        let end = |end: Option<OwnedFd>| end.map_or_else(process::Stdio::null, Into::into);
         let ends = Ends {
-            input: input_end.into(),
-            stdout: end(stdout_end),
-            stderr: end(stderr_end),
+            input: input_end,
+            stdout: stdout_end.map_or_else(nowhere, Ok)?,
+            stderr: stderr_end.map_or_else(nowhere, Ok)?,
         };
         let channels = Self {
             input,
@@ -97,9 +96,9 @@ impl Channels {
         ioctl_fionbio(&master, true)?;
         let end_of_input = tcgetattr(&terminal)?.special_codes[SpecialCodeIndex::VEOF];
         let ends = Ends {
-            input: terminal.try_clone()?.into(),
-            stdout: terminal.try_clone()?.into(),
-            stderr: terminal.into(),
+            input: terminal.try_clone()?,
+            stdout: terminal.try_clone()?,
+            stderr: terminal,
         };
         let channels = Self {
             input: master.try_clone()?,
@@ -113,6 +112,14 @@ impl Channels {
 
 fn pipe() -> io::Result<(OwnedFd, OwnedFd)> {
     Ok(pipe_with(PipeFlags::CLOEXEC)?)
+}
+
+fn nowhere() -> io::Result<OwnedFd> {
+    Ok(open(
+        c"/dev/null",
+        OFlags::WRONLY | OFlags::CLOEXEC,
+        Mode::empty(),
+    )?)
 }
 
 fn output_pipe(wanted: bool) -> io::Result<(Option<OwnedFd>, Option<OwnedFd>)> {
