@@ -50,6 +50,11 @@ pub struct RunRequest {
     ///
     /// [`zenml::cache_key`]: crate::zenml::cache_key
     pub cache_keys: BTreeMap<String, String>,
+    /// What the host app needs to start the run again after its own death, in a
+    /// form of its own. Kept with the run: [`SqliteStore::document`] gives it back.
+    ///
+    /// [`SqliteStore::document`]: crate::store::SqliteStore::document
+    pub document: Option<String>,
 }
 
 impl RunRequest {
@@ -66,6 +71,7 @@ impl RunRequest {
             outputs: true,
             network: flavor_policy::Limits::default(),
             cache_keys: BTreeMap::new(),
+            document: None,
         }
     }
 
@@ -357,6 +363,7 @@ impl NewRun {
                 .map(|step| step.name.clone())
                 .collect(),
             cache_keys: request.cache_keys.clone(),
+            document: request.document.clone(),
         }
     }
 }

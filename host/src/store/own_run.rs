@@ -120,7 +120,9 @@ fn weight(change: &Change) -> usize {
     let text = |text: &Option<String>| text.as_ref().map_or(0, String::len);
     size_of::<Change>()
         + match change {
-            Change::Intent(intent) => intent.step.len() + intent.idempotency_key.len(),
+            Change::Intent(intent) => {
+                intent.step.len() + intent.idempotency_key.len() + intent.place.len()
+            }
             Change::Created(created) => created.step.len() + created.sandbox.len(),
             Change::Step(step) => step.step.len() + text(&step.reason),
             Change::Run(run) => text(&run.reason),

@@ -18,6 +18,9 @@ pub struct NewRun {
     /// Cache keys by steps, of those whose results may stand for later ones and
     /// for which earlier ones may stand.
     pub cache_keys: BTreeMap<String, String>,
+    /// What the host app needs to start the run again, in a form of its own. The
+    /// store only keeps it.
+    pub document: Option<String>,
 }
 
 /// A run in a list. Times are microseconds since 1970.

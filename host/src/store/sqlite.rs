@@ -4,6 +4,8 @@
 //! survives the death of the process; with `FULL` that of the machine too, at
 //! the price of one flush to disk per commit.
 
+mod claim;
+
 use super::records::{NewRun, RunRecord, RunSummary, StepRecord};
 use super::{RunStore, StoreFuture};
 use crate::contract::{Change, Claim, RunStatus, StepStatus, StopMode, StoreError};
@@ -20,10 +22,12 @@ use std::time::Instant;
 use tokio::sync::Notify;
 
 /// What leads from each version of the schema to the next, from an empty file on.
-const MIGRATIONS: [&str; 2] = [
+const MIGRATIONS: [&str; 3] = [
     include_str!("schema.sql"),
     "ALTER TABLE steps ADD COLUMN cache_key TEXT;
      CREATE INDEX steps_by_cache_key ON steps (cache_key) WHERE cache_key IS NOT NULL;",
+    "ALTER TABLE runs ADD COLUMN document TEXT;
+     ALTER TABLE attempts ADD COLUMN place TEXT NOT NULL DEFAULT '';",
 ];
 
 /// Version of the schema that they lead to.
@@ -147,6 +151,24 @@ impl SqliteStore {
         .await
     }
 
+    /// What the host app left with a run for starting it again; none when it left
+    /// nothing, or there is no run of that id.
+    ///
+    /// # Errors
+    ///
+    /// When the file cannot be read.
+    pub async fn document(&self, id: &str) -> Result<Option<String>, StoreError> {
+        let id = id.to_owned();
+        self.with(move |connection| {
+            connection
+                .prepare_cached("SELECT document FROM runs WHERE id = ?1")?
+                .query_row([&id], |row| row.get(0))
+                .optional()
+                .map(Option::flatten)
+        })
+        .await
+    }
+
     /// Works with the connection on a thread that may block.
     async fn with<T: Send + 'static>(
         &self,
@@ -190,8 +212,16 @@ impl RunStore for SqliteStore {
         Box::pin(self.with(move |connection| {
             let transaction = write(connection)?;
             transaction.execute(
-                "INSERT INTO runs (id, name, target, status, created_at) VALUES (?1, ?2, ?3, ?4, ?5)",
-                params![run.id, run.name, run.target, RunStatus::Running.word(), now()],
+                "INSERT INTO runs (id, name, target, status, created_at, document)
+                 VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
+                params![
+                    run.id,
+                    run.name,
+                    run.target,
+                    RunStatus::Running.word(),
+                    now(),
+                    run.document
+                ],
             )?;
             let mut insert = transaction.prepare(
                 "INSERT INTO steps (run, name, position, status, cache_key)
@@ -210,21 +240,13 @@ impl RunStore for SqliteStore {
     fn open<'s>(&'s self, run: &'s str) -> StoreFuture<'s, Claim> {
         let run = run.to_owned();
         Box::pin(async move {
-            let epoch = self
-                .with(move |connection| {
-                    connection
-                        .prepare_cached(
-                            "UPDATE runs SET epoch = epoch + 1 WHERE id = ?1 RETURNING epoch",
-                        )?
-                        .query_row([&run], |row| row.get::<_, i64>(0))
-                        .optional()
-                })
-                .await?;
-            let epoch = epoch.ok_or(StoreError::UnknownRun)?;
-            Ok(Claim {
-                epoch: epoch.unsigned_abs(),
-                attempts: Vec::new(),
-            })
+            let claim = self.with(move |connection| {
+                let transaction = write(connection)?;
+                let claim = claim::take(&transaction, &run)?;
+                transaction.commit()?;
+                Ok(claim)
+            });
+            claim.await?.ok_or(StoreError::UnknownRun)
         })
     }
 
@@ -362,17 +384,18 @@ fn apply(transaction: &Transaction<'_>, run: &str, change: &Change) -> rusqlite:
         Change::Intent(intent) => {
             transaction
                 .prepare_cached(
-                    "INSERT INTO attempts (run, step, number, status, idempotency_key)
-                     VALUES (?1, ?2, ?3, ?4, ?5)
+                    "INSERT INTO attempts (run, step, number, status, idempotency_key, place)
+                     VALUES (?1, ?2, ?3, ?4, ?5, ?6)
                      ON CONFLICT (run, step, number) DO UPDATE SET
-                         idempotency_key = excluded.idempotency_key",
+                         idempotency_key = excluded.idempotency_key, place = excluded.place",
                 )?
                 .execute(params![
                     run,
                     intent.step,
                     intent.attempt,
                     StepStatus::Starting.word(),
-                    intent.idempotency_key
+                    intent.idempotency_key,
+                    intent.place
                 ])?;
             transaction
                 .prepare_cached(
