@@ -48,12 +48,12 @@ impl From<run_store::Claim> for Claim {
     fn from(claim: run_store::Claim) -> Self {
         let steps = claim.steps.into_iter().map(|step| Recorded {
             step: step.step,
-            end: final_status(step.status),
+            attempt: step.attempt,
+            status: step.status.into(),
         });
         let attempts = claim.attempts.into_iter().map(|attempt| RecordedAttempt {
             step: attempt.step,
             number: attempt.number,
-            failed: attempt.status == WitStepStatus::Pending,
             trace: Trace {
                 idempotency_key: attempt.idempotency_key,
                 app_id: attempt.place,
@@ -69,14 +69,17 @@ impl From<run_store::Claim> for Claim {
     }
 }
 
-fn final_status(status: WitStepStatus) -> Option<FinalStatus> {
-    match status {
-        WitStepStatus::Pending | WitStepStatus::Starting | WitStepStatus::Running => None,
-        WitStepStatus::Completed => Some(FinalStatus::Completed),
-        WitStepStatus::Cached => Some(FinalStatus::Cached),
-        WitStepStatus::Failed => Some(FinalStatus::Failed),
-        WitStepStatus::Cancelled => Some(FinalStatus::Cancelled),
-        WitStepStatus::Skipped => Some(FinalStatus::Skipped),
+impl From<WitStepStatus> for StepStatus {
+    fn from(status: WitStepStatus) -> Self {
+        match status {
+            WitStepStatus::Pending => Self::Pending,
+            WitStepStatus::Starting | WitStepStatus::Running => Self::Running,
+            WitStepStatus::Completed => Self::Final(FinalStatus::Completed),
+            WitStepStatus::Cached => Self::Final(FinalStatus::Cached),
+            WitStepStatus::Failed => Self::Final(FinalStatus::Failed),
+            WitStepStatus::Cancelled => Self::Final(FinalStatus::Cancelled),
+            WitStepStatus::Skipped => Self::Final(FinalStatus::Skipped),
+        }
     }
 }
 

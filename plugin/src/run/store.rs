@@ -93,8 +93,11 @@ pub struct Claim {
 pub struct Recorded {
     /// Which.
     pub step: String,
-    /// How it ended, if it has.
-    pub end: Option<FinalStatus>,
+    /// The attempt that it was at, counted from 0.
+    pub attempt: u32,
+    /// Where it stands. Pending: that attempt failed, and another one was to
+    /// follow.
+    pub status: StepStatus,
 }
 
 /// An attempt that an earlier controller recorded.
@@ -104,8 +107,6 @@ pub struct RecordedAttempt {
     pub step: String,
     /// Counted from 0.
     pub number: u32,
-    /// Whether it failed and another one was to follow.
-    pub failed: bool,
     /// What the create request went with.
     pub trace: Trace,
 }
@@ -178,7 +179,7 @@ pub enum Change {
 pub enum StepStatus {
     /// Waits, also between two attempts.
     Pending,
-    /// Has a sandbox.
+    /// Has a sandbox, or is about to have one.
     Running,
     /// It ended.
     Final(FinalStatus),

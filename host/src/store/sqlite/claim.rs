@@ -23,11 +23,13 @@ pub(super) fn take(transaction: &Transaction<'_>, run: &str) -> rusqlite::Result
     }))
 }
 
-/// Steps of which something is recorded.
+/// Steps of which something is recorded. One that waits for a further attempt has
+/// a reason.
 fn steps(transaction: &Transaction<'_>, run: &str) -> rusqlite::Result<Vec<StepChange>> {
     let mut statement = transaction.prepare_cached(
         "SELECT name, attempt, status, exit_code, reason FROM steps
-         WHERE run = ?1 AND (status <> ?2 OR attempt > 0) ORDER BY position",
+         WHERE run = ?1 AND (status <> ?2 OR attempt > 0 OR reason IS NOT NULL)
+         ORDER BY position",
     )?;
     let rows = statement.query_map([run, StepStatus::Pending.word()], |row| {
         Ok(StepChange {
