@@ -50,6 +50,12 @@ pub struct RunRequest {
     ///
     /// [`zenml::cache_key`]: crate::zenml::cache_key
     pub cache_keys: BTreeMap<String, String>,
+    /// What the keys were made of, in a form of the host app's own. Kept with the
+    /// steps: [`SqliteStore::cache_records`] gives it back, to tell why a step was not
+    /// cached.
+    ///
+    /// [`SqliteStore::cache_records`]: crate::store::SqliteStore::cache_records
+    pub cache_parts: BTreeMap<String, String>,
     /// What the host app needs to start the run again after its own death, in a
     /// form of its own. Kept with the run: [`SqliteStore::document`] gives it back.
     ///
@@ -71,6 +77,7 @@ impl RunRequest {
             outputs: true,
             network: flavor_policy::Limits::default(),
             cache_keys: BTreeMap::new(),
+            cache_parts: BTreeMap::new(),
             document: None,
         }
     }
@@ -117,6 +124,9 @@ pub struct Run {
     record: Arc<Record>,
     events: EventReader,
     finished: Option<RunFinished>,
+    /// Whether nothing of it is this handle's to stop: it was begun before, and has
+    /// not been taken up yet.
+    is_begun_elsewhere: bool,
     task: Option<JoinHandle<Result<(), Error>>>,
 }
 
@@ -163,7 +173,8 @@ impl Plugin {
     /// not known is asked about, and only what is known not to exist is started.
     /// The request has to be the one that the run was started with, but for
     /// credentials. Whoever had the run before is fenced off. A run that has ended
-    /// already stays as it is recorded: ask the store first.
+    /// already stays as it is recorded: ask the store first. Dropping the future stops
+    /// nothing.
     ///
     /// # Errors
     ///
@@ -223,10 +234,14 @@ impl Plugin {
             record,
             events,
             finished: None,
+            is_begun_elsewhere: ordinal == Ordinal::Later,
             task: Some(tokio::spawn(life)),
         };
         match run.accepted(acceptance, limits.start_time).await {
-            Ok(()) => Ok(run),
+            Ok(()) => {
+                run.is_begun_elsewhere = false;
+                Ok(run)
+            }
             Err(error) => Err(run.give_up(error).await.into()),
         }
     }
@@ -337,9 +352,12 @@ impl Drop for Run {
         let Some(mut task) = self.task.take().filter(|_| self.finished.is_none()) else {
             return;
         };
-        let Ok(runtime) = tokio::runtime::Handle::try_current() else {
-            task.abort();
-            return;
+        let runtime = match tokio::runtime::Handle::try_current() {
+            Ok(runtime) if !self.is_begun_elsewhere => runtime,
+            _ => {
+                task.abort();
+                return;
+            }
         };
         let record = Arc::clone(&self.record);
         runtime.spawn(async move {
@@ -410,6 +428,7 @@ impl NewRun {
                 .map(|step| step.name.clone())
                 .collect(),
             cache_keys: request.cache_keys.clone(),
+            cache_parts: request.cache_parts.clone(),
             document: request.document.clone(),
         }
     }

@@ -30,6 +30,13 @@ pub(crate) struct Args {
 pub(crate) enum Command {
     /// Run a pipeline
     Run(RunArgs),
+    /// Take up a run again whose controller is gone
+    ///
+    /// What runs is watched, what is not known is asked about, and only what is
+    /// known not to exist is started. The run goes on where it was sent, as it was
+    /// started; credentials are looked for anew. A run that has ended stays as it
+    /// is, and gives its exit code.
+    Resume(ResumeArgs),
     /// Check a pipeline without running anything
     Validate(ValidateArgs),
     /// Show how a run and its steps stand
@@ -120,6 +127,15 @@ pub(crate) struct RunArgs {
     /// Let what is recorded survive a power cut
     #[arg(long)]
     pub(crate) durable: bool,
+    /// Write one JSON object per event
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Debug, ClapArgs)]
+pub(crate) struct ResumeArgs {
+    /// Id of the run
+    pub(crate) run: String,
     /// Write one JSON object per event
     #[arg(long)]
     pub(crate) json: bool,

@@ -2,12 +2,14 @@
 
 mod args;
 mod commands;
+mod controller;
 mod convert;
 mod exit;
 mod local;
 mod paths;
 mod plugin;
 mod raw;
+mod recipe;
 mod registry;
 mod remote;
 mod render;
@@ -63,6 +65,7 @@ fn main() -> ExitCode {
 async fn dispatch(command: Command) -> Result<Exit, Failure> {
     match command {
         Command::Run(args) => commands::run::run(args).await,
+        Command::Resume(args) => commands::resume::resume(args).await,
         Command::Validate(args) => commands::validate::validate(args).await,
         Command::Status(args) => commands::status::status(args).await,
         Command::Logs(args) => commands::logs::logs(args).await,

@@ -5,6 +5,7 @@ pub(crate) mod doctor;
 pub(crate) mod flavors;
 pub(crate) mod logs;
 pub(crate) mod modal_local;
+pub(crate) mod resume;
 pub(crate) mod run;
 pub(crate) mod runs;
 pub(crate) mod sandbox;
