@@ -1,6 +1,7 @@
 //! A run that this process controls: `flavor run` begins one, `flavor resume` takes
 //! one up again.
 
+use crate::caching::{self, CacheKeys};
 use crate::exit::{Exit, Failure};
 use crate::local::{self, Local, LocalFiles};
 use crate::recipe::Recipe;
@@ -80,12 +81,14 @@ impl Session<'_> {
             registry,
             target,
         } = surroundings;
+        let recipe = self.recipe;
+        let cache = caching::keys(&recipe.pipeline, self.id, &recipe.on, &files)?;
         if let Some(target) = target {
-            return self.run_on(target, registry, interrupts).await;
+            return self.run_on(target, registry, cache, interrupts).await;
         }
         let local = Local::start(self.directory, files).await?;
         let result = match local.target() {
-            Ok(target) => self.run_on(target, registry, interrupts).await,
+            Ok(target) => self.run_on(target, registry, cache, interrupts).await,
             Err(failure) => Err(failure),
         };
         local.shutdown().await;
@@ -96,11 +99,14 @@ impl Session<'_> {
         &self,
         target: Target,
         registry: Option<RegistryCredentials>,
+        cache: CacheKeys,
         interrupts: &mut Interrupts,
     ) -> Result<Exit, Failure> {
         let url = target.url();
         let request = RunRequest {
             registry,
+            cache_keys: cache.keys,
+            cache_parts: cache.parts,
             ..self.request(target)?
         };
         let mut renderer = render::renderer(self.json);

@@ -1,6 +1,7 @@
 //! `flavor`: runs pipelines on Modal through a plugin that it does not trust.
 
 mod args;
+mod caching;
 mod commands;
 mod controller;
 mod convert;
@@ -71,6 +72,8 @@ async fn dispatch(command: Command) -> Result<Exit, Failure> {
         Command::Logs(args) => commands::logs::logs(args).await,
         Command::Stop(args) => commands::stop::stop(args).await,
         Command::Runs(RunsCommand::List(args)) => commands::runs::list(args).await,
+        Command::Runs(RunsCommand::Prune(args)) => commands::runs::prune(args).await,
+        Command::Reap(args) => commands::reap::reap(args).await,
         Command::Step(command) => commands::step::dispatch(command).await,
         Command::Sandbox(command) => commands::sandbox::dispatch(command).await,
         Command::Flavors(args) => commands::flavors::flavors(args).await,

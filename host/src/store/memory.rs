@@ -3,7 +3,8 @@
 
 use super::{NewRun, RunStore, StoreFuture};
 use crate::contract::{
-    Attempt, Change, Claim, Intent, RunChange, RunStatus, StepChange, StepStatus, StopMode, StoreError,
+    Attempt, Change, Claim, Intent, RunChange, RunStatus, StepChange, StepStatus, StopMode,
+    StoreError,
 };
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Mutex, MutexGuard, PoisonError};
