@@ -214,8 +214,14 @@ impl<P: Platform, S: RunStore> Controller<P, S> {
                 end,
                 reason: error.as_ref().map(ToString::to_string),
             });
+            let mut end = end;
             if let Err(failure) = shared.journal.flush().await {
                 error.get_or_insert(RunError::Store(failure));
+                // A success that is not recorded is none: somebody else may have
+                // the run, and say so.
+                if end == RunEnd::Completed {
+                    end = RunEnd::Failed;
+                }
             }
             shared.events.send(Event::RunFinished {
                 end,
