@@ -46,7 +46,7 @@ pub enum StateError {
 /// Why a run is not forgotten, or not quite.
 #[derive(Debug, thiserror::Error)]
 pub enum ForgetError {
-    /// Its directory cannot be removed.
+    /// Its directory cannot be used or removed.
     #[error("{} cannot be removed: {error}", path.display())]
     Directory {
         /// Where it is.
@@ -54,7 +54,7 @@ pub enum ForgetError {
         /// The system's reason.
         error: io::Error,
     },
-    /// Its record cannot be removed.
+    /// Its record cannot be changed or removed.
     #[error(transparent)]
     Store(Error),
 }
@@ -150,6 +150,35 @@ impl StateDir {
         };
         self.runs.remove_dir_all(run).map_err(failed)?;
         Ok(self.store.forget(run).await?)
+    }
+
+    /// Gives up a run whose controller is gone: it is recorded as stopped, and cannot be
+    /// taken up again. Sandboxes of it go on. False when there is no such run, it has
+    /// ended, or somebody controls it.
+    ///
+    /// # Errors
+    ///
+    /// When it cannot be recorded.
+    pub async fn give_up(&self, run: &str) -> Result<bool, ForgetError> {
+        let failed = |error| ForgetError::Directory {
+            path: self.path.join("runs").join(run),
+            error,
+        };
+        if self.store.run(run).await?.is_none() {
+            return Ok(false);
+        }
+        let directory = self.run_dir(run).map_err(failed)?;
+        let Some(_lock) = directory.try_lock().map_err(failed)? else {
+            return Ok(false);
+        };
+        // Under the lock nobody else ends it.
+        let recorded = self.store.run(run).await?;
+        if recorded.is_none_or(|run| run.summary.status.is_final()) {
+            return Ok(false);
+        }
+        let reason = Some("given up after its controller was gone".to_owned());
+        self.store.end(run, RunStatus::Stopped, reason).await?;
+        Ok(true)
     }
 
     /// How a run stands, the life of its controller considered.

@@ -10,6 +10,7 @@
 )]
 
 mod bad_pipelines;
+mod cache;
 mod crash;
 mod credentials;
 mod doctor;
@@ -24,6 +25,7 @@ mod memory;
 mod modal_local;
 mod modes;
 mod pipes;
+mod reap;
 mod remote;
 mod retries;
 mod run;
@@ -33,4 +35,5 @@ mod sandboxes;
 mod signals;
 mod steps;
 mod stop;
+mod store;
 mod terminal;

@@ -199,8 +199,8 @@ pub(crate) enum RunsCommand {
     /// Forget runs that have ended
     ///
     /// Their records, what their steps wrote and what these shared are removed, and
-    /// their results no longer stand for later ones. With both options, what either of
-    /// them keeps is kept. Runs that have not ended are never forgotten.
+    /// their results no longer stand for later ones. With both rules, what either of
+    /// them keeps is kept. Runs that go on are never forgotten.
     Prune(RunsPruneArgs),
 }
 
@@ -220,6 +220,10 @@ pub(crate) struct RunsPruneArgs {
     /// Keep so many of the runs that have ended, the newest
     #[arg(long, value_name = "N", group = "rule")]
     pub(crate) keep: Option<usize>,
+    /// Forget interrupted runs too, by the time of their start. They cannot be resumed
+    /// then, and `flavor reap` no longer knows their sandboxes: run it first
+    #[arg(long)]
+    pub(crate) interrupted: bool,
     /// Only say which runs would be forgotten
     #[arg(long)]
     pub(crate) dry_run: bool,

@@ -5,7 +5,7 @@ use crate::args::{RunsListArgs, RunsPruneArgs};
 use crate::exit::{Exit, Failure};
 use crate::render::counted;
 use crate::{paths, terminal};
-use flavor_host::state::Standing;
+use flavor_host::state::{Standing, StateDir};
 use flavor_host::store::RunSummary;
 use serde_json::json;
 
@@ -56,20 +56,15 @@ pub(crate) async fn list(args: RunsListArgs) -> Result<Exit, Failure> {
 
 pub(crate) async fn prune(args: RunsPruneArgs) -> Result<Exit, Failure> {
     let state = paths::open_state(false)?;
-    let runs = to_forget(state.store().runs().await?, &args, now());
+    let runs = state.store().runs().await?.into_iter();
+    let may_go = runs.filter(|run| match state.standing(&run.id, run.status) {
+        Standing::Recorded(status) => status.is_final(),
+        Standing::Interrupted => args.interrupted,
+    });
+    let runs = to_forget(may_go.collect(), &args, now());
     let mut forgotten = 0_usize;
     for run in runs {
-        let is_gone = args.dry_run
-            || state.forget(&run.id).await.map_err(|error| {
-                Failure::new(
-                    Exit::Failed,
-                    format!(
-                        "run {} is not forgotten: {error}; run the command again",
-                        run.id
-                    ),
-                )
-            })?;
-        if is_gone {
+        if args.dry_run || forget(&state, &run).await? {
             forgotten += 1;
             terminal::say(&match args.json {
                 true => json!({"run": run.id, "forgotten": !args.dry_run}).to_string(),
@@ -85,12 +80,22 @@ pub(crate) async fn prune(args: RunsPruneArgs) -> Result<Exit, Failure> {
     Ok(Exit::Done)
 }
 
-/// Those of the given runs, newest first, that have ended and that no rule keeps.
+async fn forget(state: &StateDir, run: &RunSummary) -> Result<bool, Failure> {
+    let failed = |error| {
+        let message = format!("run {} is not forgotten: {error}", run.id);
+        Failure::new(Exit::Failed, message).and("run the command again")
+    };
+    if !run.status.is_final() && !state.give_up(&run.id).await.map_err(failed)? {
+        return Ok(false);
+    }
+    state.forget(&run.id).await.map_err(failed)
+}
+
+/// Those of the given runs, newest first, that no rule keeps.
 fn to_forget(runs: Vec<RunSummary>, args: &RunsPruneArgs, now: i64) -> Vec<RunSummary> {
     let days = i64::from(args.older_than.unwrap_or_default());
-    let ended_before = now.saturating_sub(days.saturating_mul(DAY));
-    let ended = runs.into_iter().filter(|run| run.status.is_final());
-    let beyond = ended.skip(args.keep.unwrap_or_default());
-    let is_old = |run: &RunSummary| run.ended_at.is_some_and(|ended| ended <= ended_before);
+    let before = now.saturating_sub(days.saturating_mul(DAY));
+    let beyond = runs.into_iter().skip(args.keep.unwrap_or_default());
+    let is_old = |run: &RunSummary| run.ended_at.unwrap_or(run.created_at) <= before;
     beyond.filter(is_old).collect()
 }
