@@ -175,6 +175,8 @@ struct World {
 
 impl World {
     fn new() -> Self {
+        // Loading it blocks, and a runtime must not be inside another.
+        LazyLock::force(&PLUGIN);
         let fuse = watch::Sender::new(Fuse::new(u64::MAX));
         let current = fuse.subscribe();
         let gate = Gate::new(move || {
@@ -254,7 +256,6 @@ fn open(directory: &Path) -> SqliteStore {
 /// waiting.
 fn for_each(numbers: impl Iterator<Item = u64> + Send, work: impl Fn(u64) -> bool + Sync) -> u64 {
     const AT_ONCE: usize = 12;
-    LazyLock::force(&PLUGIN);
     let numbers = std::sync::Mutex::new(numbers);
     let (done, is_over) = (AtomicU64::new(0), AtomicU64::new(0));
     thread::scope(|scope| {
@@ -335,15 +336,26 @@ fn a_run_that_is_let_go_of_is_not_stopped() {
 fn what_does_not_begin_again_can_be_tried_again() {
     let world = World::new();
     assert!(!world.controller(false, 40));
+    world.fuse.send_replace(Fuse::new(u64::MAX));
     let mut request = world.request(None);
     let credentials = TokenPair::new("ak-1", Secret::new("as-1")).unwrap();
     // Nobody listens there.
     request.target = Target::new("http://127.0.0.1:1", credentials).unwrap();
     let refused = runtime().block_on(PLUGIN.resume(request));
-    assert!(matches!(refused, Err(StartError::Run(_))));
+    let is_unreachable = matches!(
+        refused,
+        Err(StartError::Run(flavor_host::Error::Plugin(
+            PluginError::Unreachable(_)
+        )))
+    );
+    assert!(is_unreachable);
     assert!(world.controller(true, u64::MAX));
     world.assert_ran_once("tried again");
+}
 
+#[test]
+fn a_run_that_was_never_recorded_is_unknown() {
+    let world = World::new();
     let mut unknown = world.request(None);
     unknown.pipeline.run_id = "none".into();
     match runtime().block_on(PLUGIN.resume(unknown)) {
