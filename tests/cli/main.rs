@@ -27,6 +27,7 @@ mod modes;
 mod pipes;
 mod reap;
 mod remote;
+mod resume;
 mod retries;
 mod run;
 mod run_ids;
