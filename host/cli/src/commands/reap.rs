@@ -345,3 +345,63 @@ fn object(server: &Listing, found: &Owned, owner: &Owner, ended: bool) -> Value 
         "ended": ended,
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::{On, is_own};
+    use flavor_host::contract::Owned;
+    use flavor_host::store::{AttemptRecord, RunAttempts};
+
+    fn attempt(step: &str, number: u32, sandbox: Option<&str>) -> AttemptRecord {
+        AttemptRecord {
+            step: step.into(),
+            number,
+            sandbox: sandbox.map(Into::into),
+        }
+    }
+
+    fn found(sandbox: &str, attempt: Option<(&str, u32)>, epoch: Option<u64>) -> Owned {
+        Owned {
+            sandbox: sandbox.into(),
+            created_at: 0.0,
+            run_id: "r".into(),
+            step: attempt.map(|(step, _)| step.into()),
+            attempt: attempt.map(|(_, number)| number),
+            epoch,
+        }
+    }
+
+    /// The run has created `sb-1` for `a`, and may have created one for `b`.
+    #[test]
+    fn only_what_the_recorded_run_created_is_its_own() {
+        let recorded = RunAttempts {
+            target: "modal".into(),
+            epoch: 2,
+            attempts: vec![
+                attempt("a", 0, Some("sb-1")),
+                attempt("b", 0, Some("sb-2")),
+                attempt("b", 1, None),
+            ],
+        };
+        let url = On::Url("http://127.0.0.1:1".into());
+        for (is, on, found) in [
+            // Its id is proof enough.
+            (true, &On::Modal, found("sb-1", Some(("a", 0)), Some(1))),
+            (true, &url, found("sb-2", None, None)),
+            // The answer to its create was lost.
+            (true, &On::Modal, found("sb-3", Some(("b", 1)), Some(1))),
+            (true, &On::Modal, found("sb-3", Some(("b", 1)), Some(2))),
+            // Somebody else has a run of the same id.
+            (false, &On::Modal, found("sb-3", Some(("a", 0)), Some(1))),
+            (false, &On::Modal, found("sb-3", Some(("b", 0)), Some(1))),
+            (false, &On::Modal, found("sb-3", Some(("b", 2)), Some(1))),
+            (false, &On::Modal, found("sb-3", Some(("c", 1)), Some(1))),
+            (false, &On::Modal, found("sb-3", Some(("b", 1)), Some(3))),
+            (false, &On::Modal, found("sb-3", Some(("b", 1)), None)),
+            (false, &On::Modal, found("sb-3", None, Some(1))),
+            (false, &url, found("sb-3", Some(("b", 1)), Some(1))),
+        ] {
+            assert_eq!(is_own(&recorded, on, &found), is, "{found:?} on {on:?}");
+        }
+    }
+}
