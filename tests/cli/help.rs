@@ -2,15 +2,18 @@
 
 use crate::harness::{Home, all, assert_told};
 
-const COMMANDS: [&str; 25] = [
+const COMMANDS: [&str; 28] = [
     "",
     "run",
+    "resume",
     "validate",
     "status",
     "logs",
     "stop",
     "runs",
     "runs list",
+    "runs prune",
+    "reap",
     "step",
     "step submit",
     "step status",

@@ -10,6 +10,7 @@
 )]
 
 mod bad_pipelines;
+mod cache;
 mod crash;
 mod credentials;
 mod doctor;
@@ -24,7 +25,9 @@ mod memory;
 mod modal_local;
 mod modes;
 mod pipes;
+mod reap;
 mod remote;
+mod resume;
 mod retries;
 mod run;
 mod run_ids;
@@ -33,4 +36,5 @@ mod sandboxes;
 mod signals;
 mod steps;
 mod stop;
+mod store;
 mod terminal;

@@ -397,7 +397,7 @@ async fn what_cannot_be_recorded_never_runs() {
     // The second attempt finds neither the first one's name nor its key.
     for _ in 0..2 {
         let refused = client.sandbox_create_v2(request.clone()).await.unwrap_err();
-        assert_eq!(refused.code(), tonic::Code::Internal);
+        assert_eq!(refused.code(), tonic::Code::ResourceExhausted);
         assert!(
             refused.message().contains("cannot write its state"),
             "{refused}"

@@ -21,6 +21,7 @@ use std::{
     env,
     ffi::{OsStr, OsString},
     fs::{self, File},
+    os::unix::process::CommandExt as _,
     path::{Path, PathBuf},
     process::Command,
     sync::OnceLock,
@@ -232,6 +233,44 @@ impl Flavor<'_> {
     pub(crate) fn with_token(self) -> Self {
         self.env("MODAL_TOKEN_ID", server::TOKEN.0)
             .env("MODAL_TOKEN_SECRET", server::TOKEN.1)
+    }
+
+    /// With files that cannot grow beyond so many bytes, as on a full disk.
+    pub(crate) fn limiting_files(mut self, bytes: u64) -> Self {
+        let blocks = bytes / 512;
+        let mut command = Command::new("sh");
+        command
+            .args(["-c", r#"trap "" XFSZ; ulimit -f "$0"; exec "$@""#])
+            .arg(blocks.to_string())
+            .arg(self.command.get_program())
+            .args(self.command.get_args())
+            .env_clear()
+            .current_dir(self.home.work());
+        for (key, value) in self.command.get_envs() {
+            if let Some(value) = value {
+                command.env(key, value);
+            }
+        }
+        self.command = command;
+        self
+    }
+
+    /// The same program somewhere else, and as somebody else.
+    pub(crate) fn copied_to(mut self, program: &Path, user: u32) -> Self {
+        let mut command = Command::new(program);
+        command
+            .args(self.command.get_args())
+            .env_clear()
+            .current_dir(self.home.work())
+            .uid(user)
+            .gid(user);
+        for (key, value) in self.command.get_envs() {
+            if let Some(value) = value {
+                command.env(key, value);
+            }
+        }
+        self.command = command;
+        self
     }
 
     /// With this on its standard input, and nothing after it.

@@ -27,6 +27,13 @@ impl Server {
         Self::of(server.with_token().start())
     }
 
+    /// The same, at an address.
+    pub(crate) fn at(home: &Home, directory: &Path, address: &str) -> Self {
+        let directory = directory.to_str().unwrap();
+        let words = ["modal-local", "--state", directory, "--listen", address];
+        Self::of(home.flavor(words).with_token().start())
+    }
+
     pub(crate) fn of(running: Running) -> Self {
         let line = running.line(Stream::Stdout, "");
         let url = line.strip_prefix("listening on ").unwrap().to_owned();

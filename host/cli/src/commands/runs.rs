@@ -1,11 +1,16 @@
-//! `flavor runs list`
+//! `flavor runs`
 
 use super::{local_time, now, span};
-use crate::args::RunsListArgs;
+use crate::args::{RunsListArgs, RunsPruneArgs};
 use crate::exit::{Exit, Failure};
+use crate::render::counted;
 use crate::{paths, terminal};
-use flavor_host::state::Standing;
+use flavor_host::state::{Standing, StateDir};
+use flavor_host::store::RunSummary;
 use serde_json::json;
+
+/// A day, in the store's terms.
+const DAY: i64 = 86_400_000_000;
 
 pub(crate) async fn list(args: RunsListArgs) -> Result<Exit, Failure> {
     let state = paths::open_state(false)?;
@@ -47,4 +52,50 @@ pub(crate) async fn list(args: RunsListArgs) -> Result<Exit, Failure> {
         ));
     }
     Ok(Exit::Done)
+}
+
+pub(crate) async fn prune(args: RunsPruneArgs) -> Result<Exit, Failure> {
+    let state = paths::open_state(false)?;
+    let runs = state.store().runs().await?.into_iter();
+    let may_go = runs.filter(|run| match state.standing(&run.id, run.status) {
+        Standing::Recorded(status) => status.is_final(),
+        Standing::Interrupted => args.interrupted,
+    });
+    let runs = to_forget(may_go.collect(), &args, now());
+    let mut forgotten = 0_usize;
+    for run in runs {
+        if args.dry_run || forget(&state, &run).await? {
+            forgotten += 1;
+            terminal::say(&match args.json {
+                true => json!({"run": run.id, "forgotten": !args.dry_run}).to_string(),
+                false => terminal::escape(&run.id),
+            });
+        }
+    }
+    let runs = counted(forgotten, "run");
+    terminal::complain(&match args.dry_run {
+        true => format!("{runs} would be forgotten (--dry-run)"),
+        false => format!("{runs} forgotten"),
+    });
+    Ok(Exit::Done)
+}
+
+async fn forget(state: &StateDir, run: &RunSummary) -> Result<bool, Failure> {
+    let failed = |error| {
+        let message = format!("run {} is not forgotten: {error}", run.id);
+        Failure::new(Exit::Failed, message).and("run the command again")
+    };
+    if !run.status.is_final() && !state.give_up(&run.id).await.map_err(failed)? {
+        return Ok(false);
+    }
+    state.forget(&run.id).await.map_err(failed)
+}
+
+/// Those of the given runs, newest first, that no rule keeps.
+fn to_forget(runs: Vec<RunSummary>, args: &RunsPruneArgs, now: i64) -> Vec<RunSummary> {
+    let days = i64::from(args.older_than.unwrap_or_default());
+    let before = now.saturating_sub(days.saturating_mul(DAY));
+    let beyond = runs.into_iter().skip(args.keep.unwrap_or_default());
+    let is_old = |run: &RunSummary| run.ended_at.unwrap_or(run.created_at) <= before;
+    beyond.filter(is_old).collect()
 }

@@ -97,7 +97,7 @@ impl ControlPlane {
             .reaches(|phase| !matches!(phase, Phase::Recording))
             .await
         {
-            Phase::Discarded(reason) => Err(Status::internal(&*reason)),
+            Phase::Discarded(reason) => Err(Status::resource_exhausted(&*reason)),
             _ => Ok(sandbox),
         }
     }

@@ -134,17 +134,18 @@ impl Receipt {
         Self(None)
     }
 
-    /// Waits until the records are written.
+    /// Waits until the records are written. That they cannot be is told as when there is
+    /// no room: clients would repeat for minutes what is told as an error in here.
     pub(crate) async fn committed(self) -> Result<(), Status> {
         let Some(receipt) = self.0 else {
             return Ok(());
         };
         match receipt.await {
             Ok(Ok(())) => Ok(()),
-            Ok(Err(reason)) => Err(Status::internal(format!(
+            Ok(Err(reason)) => Err(Status::resource_exhausted(format!(
                 "the local Modal cannot write its state: {reason}"
             ))),
-            Err(_) => Err(Status::internal(
+            Err(_) => Err(Status::resource_exhausted(
                 "the local Modal cannot write its state: its writer is gone",
             )),
         }
