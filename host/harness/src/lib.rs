@@ -1,0 +1,1 @@
+//! Runs plugins against a simulated Modal in virtual time.
