@@ -1,1 +1,3 @@
 //! Runs plugins against a simulated Modal in virtual time.
+
+pub mod scenario;
