@@ -3,9 +3,13 @@
 //!
 //! [`Scenario::load`] reads one from its file. All times are virtual.
 
+mod convert;
 mod expect;
 mod fault;
+mod read;
 mod step;
+mod words;
+mod write;
 
 use std::collections::BTreeMap;
 use std::num::NonZeroU32;
@@ -14,6 +18,7 @@ use std::time::Duration;
 use flavor_host::contract::StopMode;
 use pipeline_file::PipelineFile;
 
+pub use convert::{DEFAULT_IMAGE, contract_pipeline};
 pub use expect::{Count, Expectations, Milestone, Passed, Range, RunEnd};
 pub use fault::{
     CallFault, Calls, Fault, Moment, Occasion, Rpc, SandboxFault, StoreCall, StoreFault, When,
@@ -27,6 +32,9 @@ pub struct Scenario {
     pub name: String,
     /// The pipeline that is run.
     pub pipeline: PipelineFile,
+    /// Where the pipeline was read from, when that is another file than the
+    /// scenario's: as the scenario writes it.
+    pub pipeline_path: Option<String>,
     /// Steps that may run at the same time; without one as many as there are.
     pub max_parallelism: Option<NonZeroU32>,
     /// Fixes all chance, where the caller gives no seed of its own.
