@@ -7,11 +7,11 @@ use crate::limits::Limits;
 use crate::log::GuestLog;
 use crate::redact::Redactor;
 use crate::store::OwnRun;
-use crate::surroundings::{Chance, Clocks, ImportCall, Seed, Surroundings};
+use crate::surroundings::{Chance, Clocks, ImportCall, Observer, Seed, Surroundings};
 use flavor_policy::Policy;
 use std::sync::Arc;
 use wasmtime::component::ResourceTable;
-use wasmtime::{StoreLimits, StoreLimitsBuilder};
+use wasmtime::{ResourceLimiter, StoreLimits, StoreLimitsBuilder};
 use wasmtime_wasi::{WasiCtx, WasiCtxBuilder, WasiCtxView, WasiView};
 use wasmtime_wasi_http::{WasiHttpCtx, WasiHttpCtxView, WasiHttpView};
 
@@ -21,7 +21,7 @@ pub(crate) struct GuestState {
     wasi: WasiCtx,
     http: WasiHttpCtx,
     pub(crate) gate: Gate,
-    pub(crate) store_limits: StoreLimits,
+    pub(crate) store_limits: Limiter,
     pub(crate) run: Option<Arc<OwnRun>>,
     pub(crate) forwardable: Option<TokenPair>,
     pub(crate) log: Arc<GuestLog>,
@@ -91,14 +91,17 @@ impl GuestState {
             wasi: wasi.build(),
             http,
             gate: grants.gate,
-            store_limits: StoreLimitsBuilder::new()
-                .memory_size(limits.memory_bytes)
-                .memories(limits.memories)
-                .table_elements(limits.table_elements)
-                .tables(limits.tables)
-                .instances(limits.instances)
-                .trap_on_grow_failure(false)
-                .build(),
+            store_limits: Limiter {
+                limits: StoreLimitsBuilder::new()
+                    .memory_size(limits.memory_bytes)
+                    .memories(limits.memories)
+                    .table_elements(limits.table_elements)
+                    .tables(limits.tables)
+                    .instances(limits.instances)
+                    .trap_on_grow_failure(false)
+                    .build(),
+                observer: grants.surroundings.observer.clone(),
+            },
             run: grants.run.map(Arc::new),
             forwardable: grants.forwardable,
             log: grants.log,
@@ -114,6 +117,56 @@ impl GuestState {
         if let Some(observer) = &self.surroundings.observer {
             observer.observe(call);
         }
+    }
+}
+
+/// What memories and tables of an instance may take.
+pub(crate) struct Limiter {
+    limits: StoreLimits,
+    observer: Option<Arc<dyn Observer>>,
+}
+
+impl ResourceLimiter for Limiter {
+    fn memory_growing(
+        &mut self,
+        current: usize,
+        desired: usize,
+        maximum: Option<usize>,
+    ) -> wasmtime::Result<bool> {
+        let grows = self.limits.memory_growing(current, desired, maximum)?;
+        if let Some(observer) = self.observer.as_ref().filter(|_| grows) {
+            observer.observe(ImportCall::Grown(desired));
+        }
+        Ok(grows)
+    }
+
+    fn table_growing(
+        &mut self,
+        current: usize,
+        desired: usize,
+        maximum: Option<usize>,
+    ) -> wasmtime::Result<bool> {
+        self.limits.table_growing(current, desired, maximum)
+    }
+
+    fn memory_grow_failed(&mut self, error: wasmtime::Error) -> wasmtime::Result<()> {
+        self.limits.memory_grow_failed(error)
+    }
+
+    fn table_grow_failed(&mut self, error: wasmtime::Error) -> wasmtime::Result<()> {
+        self.limits.table_grow_failed(error)
+    }
+
+    fn instances(&self) -> usize {
+        self.limits.instances()
+    }
+
+    fn tables(&self) -> usize {
+        self.limits.tables()
+    }
+
+    fn memories(&self) -> usize {
+        self.limits.memories()
     }
 }
 

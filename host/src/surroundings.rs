@@ -175,7 +175,7 @@ pub enum ImportCall<'a> {
     Credentials(bool),
     /// The policy refused a request, for this reason.
     Refused(&'a str),
-    /// A memory or a table grew to so many bytes or elements.
+    /// A memory of it grew to so many bytes.
     Grown(usize),
 }
 

@@ -10,6 +10,7 @@ use http::HeaderMap;
 use http_body::{Body, Frame};
 use http_body_util::BodyExt as _;
 use std::collections::VecDeque;
+use std::error::Error as StdError;
 use std::future::{Future as _, poll_fn};
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -142,6 +143,9 @@ impl Body for RequestBody {
     }
 }
 
+/// A piece of an answer, or why there is none.
+type Received = Result<Frame<Bytes>, Box<dyn StdError>>;
+
 /// An answer on its way.
 pub(crate) enum Incoming {
     /// From the network, with its place on a connection.
@@ -154,10 +158,7 @@ pub(crate) enum Incoming {
 }
 
 impl Incoming {
-    fn poll_frame(
-        &mut self,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, Box<dyn std::error::Error>>>> {
+    fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Option<Received>> {
         let frame = match self {
             Self::Network(body, _) => {
                 let frame = ready!(Pin::new(body).poll_frame(cx));
