@@ -6,6 +6,7 @@ mod clock;
 pub mod limits;
 mod network;
 mod outcome;
+mod random;
 pub mod scenario;
 mod schedule;
 mod script;
@@ -13,7 +14,10 @@ mod shrink;
 mod simulation;
 mod store;
 mod trace;
+mod verdict;
 
 pub use outcome::{Outcome, Rule, StepOutcome, Violation};
+pub use random::random_scenario;
 pub use shrink::{Shrunk, broken_rules, shrink};
 pub use simulation::{Simulation, SimulationError};
+pub use verdict::{Difference, word};
