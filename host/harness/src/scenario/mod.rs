@@ -59,6 +59,27 @@ pub struct Scenario {
 }
 
 impl Scenario {
+    /// A pipeline whose steps all run for a second and complete, with nothing going
+    /// wrong and nothing expected.
+    #[must_use]
+    pub fn of(pipeline: PipelineFile) -> Self {
+        Self {
+            name: pipeline.name.clone(),
+            pipeline,
+            pipeline_path: None,
+            max_parallelism: None,
+            seed: 0,
+            service: Capacity::default(),
+            behaviours: BTreeMap::new(),
+            default_behaviour: Behaviour::default(),
+            cached: Vec::new(),
+            stops: Vec::new(),
+            faults: Vec::new(),
+            chance: Chance::default(),
+            expect: Expectations::default(),
+        }
+    }
+
     /// What a step does in one of its attempts, counted from 0.
     #[must_use]
     pub fn behaviour(&self, step: &str, attempt: u32) -> &Behaviour {
