@@ -219,7 +219,9 @@ impl Simulation {
             }
             match ended {
                 // Whoever looks after runs tries again for a while.
-                Ok(ended) if ended.end == RunEnd::Refused && !is_first => {
+                Ok(ended)
+                    if ended.end == RunEnd::Refused && ended.fault.is_none() && !is_first =>
+                {
                     refused += 1;
                     if refused > limits::RESUMES {
                         return Ended {
