@@ -35,8 +35,8 @@ pub use bindings::exports::zenml::flavor::catalog::{
 };
 pub use bindings::exports::zenml::flavor::config::{Checked, DocumentKind};
 pub use bindings::exports::zenml::flavor::orchestrator::{
-    Context, Event, ExecutionMode, Output, OutputLost, Pipeline, Retry, RunFinished, RunRecord,
-    StackComponent, Step, StepFinished, StepStarted, Submission, Submitted, Warning,
+    Context, Event, ExecutionMode, Output, OutputLost, Owned, Pipeline, Retry, RunFinished,
+    RunRecord, StackComponent, Step, StepFinished, StepStarted, Submission, Submitted, Warning,
 };
 pub use bindings::exports::zenml::flavor::sandbox::{
     ActiveStep, Arguments, Collected, Command, Listed, SessionOptions, Snapshot, Terminal,

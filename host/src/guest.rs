@@ -39,7 +39,7 @@ pub(crate) struct Grants {
     /// The network.
     pub(crate) gate: Gate,
     /// The run in the run store; none for instances that only compute.
-    pub(crate) run: Option<OwnRun>,
+    pub(crate) run: Option<Arc<OwnRun>>,
     /// The credentials, for handing on; none unless that was granted.
     pub(crate) forwardable: Option<TokenPair>,
     /// The log.
@@ -102,7 +102,7 @@ impl GuestState {
                     .build(),
                 observer: grants.surroundings.observer.clone(),
             },
-            run: grants.run.map(Arc::new),
+            run: grants.run,
             forwardable: grants.forwardable,
             log: grants.log,
             time: clocks,

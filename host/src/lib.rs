@@ -47,7 +47,8 @@
 //!   store. Of these only `Unreachable` and service errors may go away by themselves.
 //!   The other variants of [`Error`] mean a defect of the plugin; the host lives.
 //! - **Recording.** What must survive goes through a [`store::RunStore`] before it is
-//!   acted on. [`state::StateDir`] keeps runs on disk, [`store::MemoryStore`] as long as
+//!   acted on. [`Plugin::resume`] takes a run up again whose controller died or was let go
+//!   of with [`Run::abandon`]. [`state::StateDir`] keeps runs on disk, [`store::MemoryStore`] as long as
 //!   the process lives.
 
 mod connection;

@@ -220,6 +220,11 @@ pub(crate) const STOP_POLL: Duration = Duration::from_millis(100);
 /// How long a write waits for another process that writes to the run store.
 pub(crate) const STORE_BUSY: Duration = Duration::from_secs(5);
 
+/// A run store of up to this size is checked as a whole whenever it is opened, in
+/// bytes. Reading it takes about a millisecond for each MiB; a run of ten steps adds
+/// about 10 KiB.
+pub(crate) const STORE_CHECKED_BYTES: i64 = 32 * 1024 * 1024;
+
 /// Pause between two tries to open a run store that others are creating.
 pub(crate) const STORE_BUSY_PAUSE: Duration = Duration::from_millis(10);
 

@@ -55,9 +55,12 @@ impl Outputs {
         let mut options = OpenOptions::new();
         options.create(true).read(true).write(true).truncate(false);
         let file = self.run.open_with(FILE, &options)?.into_std();
-        let (attempts, end) = scan(&file)?;
+        let Scanned {
+            attempts,
+            kept,
+            end,
+        } = scan(&file)?;
         file.set_len(end)?;
-        let kept: u64 = attempts.values().map(|attempt| attempt.kept).sum();
         Ok(OutputWriter {
             file,
             end,
@@ -84,10 +87,9 @@ impl Outputs {
             }
             Err(error) => return Err(error),
         };
-        let (attempts, _) = scan(&file)?;
         Ok(OutputReader {
+            attempts: scan(&file)?.attempts,
             file: Some(file),
-            attempts,
         })
     }
 }
@@ -108,20 +110,26 @@ impl Attempt {
     fn note(&mut self, at: u64, head: &Head) {
         self.last = Some(at);
         self.pieces = self.pieces.saturating_add(1);
-        if matches!(head.tag, Tag::Stdout | Tag::Stderr) {
-            self.kept += u64::from(head.data);
-        }
+        self.kept += head.kept();
     }
 }
 
-/// Goes through all heads; gives the attempts, and where the last whole frame
-/// ends.
-fn scan(file: &File) -> io::Result<(Attempts, u64)> {
+/// What is in a file.
+struct Scanned {
+    attempts: Attempts,
+    /// Bytes of output, those that nobody reads any more included.
+    kept: u64,
+    /// Where the last whole frame ends.
+    end: u64,
+}
+
+/// Goes through all heads.
+fn scan(file: &File) -> io::Result<Scanned> {
     let size = file.metadata()?.len();
     let mut reader = BufReader::new(file);
     reader.seek(SeekFrom::Start(0))?;
     let mut attempts = Attempts::new();
-    let mut at = 0;
+    let (mut at, mut kept) = (0, 0);
     loop {
         let head = match Head::read(&mut reader) {
             Ok(head) => head,
@@ -136,13 +144,22 @@ fn scan(file: &File) -> io::Result<(Attempts, u64)> {
         let attempt = attempts
             .entry((head.step.clone(), head.attempt))
             .or_default();
+        if head.previous.is_none() {
+            // Whoever took the run up again has read it from its beginning.
+            *attempt = Attempt::default();
+        }
         if head.previous != attempt.last {
             return Err(damaged());
         }
         attempt.note(at, &head);
+        kept += head.kept();
         at = next;
     }
-    Ok((attempts, at))
+    Ok(Scanned {
+        attempts,
+        kept,
+        end: at,
+    })
 }
 
 /// Keeps what steps write.
@@ -157,8 +174,9 @@ pub struct OutputWriter {
 }
 
 impl OutputWriter {
-    /// Takes in an event of a run. Only those about output and about the end of
-    /// the run matter here.
+    /// Takes in an event of a run. Those about output and about the end of the run
+    /// matter here, and the start of an attempt: its output begins again when the run
+    /// was taken up again meanwhile.
     ///
     /// # Errors
     ///
@@ -174,7 +192,12 @@ impl OutputWriter {
             }
             Event::OutputLost(lost) => self.note_lost(&lost.step, lost.attempt, lost.bytes),
             Event::RunFinished(_) => self.finish(),
-            Event::StepStarted(_) | Event::StepFinished(_) | Event::Warning(_) => Ok(()),
+            Event::StepStarted(started) => {
+                let key = (started.step.clone(), started.attempt);
+                self.attempts.remove(&key);
+                Ok(())
+            }
+            Event::StepFinished(_) | Event::Warning(_) => Ok(()),
         }
     }
 
@@ -376,6 +399,14 @@ impl Head {
         HEAD + self.step.len() as u64
     }
 
+    /// Bytes of output behind it.
+    fn kept(&self) -> u64 {
+        match self.tag {
+            Tag::Stdout | Tag::Stderr => u64::from(self.data),
+            Tag::Lost | Tag::LostUnknown => 0,
+        }
+    }
+
     fn bytes(&self) -> io::Result<Vec<u8>> {
         let name = u16::try_from(self.step.len()).map_err(io::Error::other)?;
         let mut bytes = Vec::with_capacity(self.step.len() + self.data as usize + 32);
@@ -452,7 +483,7 @@ fn damaged() -> io::Error {
 #[cfg(test)]
 mod tests {
     use super::{FILE, OutputWriter, Outputs, Piece};
-    use crate::contract::{Event, Output, OutputStream, RunFinished, RunStatus};
+    use crate::contract::{Event, Output, OutputStream, RunFinished, RunStatus, StepStarted};
     use cap_std::ambient_authority;
     use cap_std::fs::Dir;
     use std::io::Write as _;
@@ -589,6 +620,36 @@ mod tests {
         }
         let lost = Piece::Lost { bytes: Some(1) };
         assert_eq!(read(&directory, "a"), [stdout(b"abc"), stdout(b"de"), lost]);
+    }
+
+    #[test]
+    fn an_attempt_that_is_gone_on_with_is_read_from_its_beginning() {
+        let directory = tempfile::tempdir().unwrap();
+        let mut writer = outputs(&directory).writer(99, 8).unwrap();
+        writer.record(&output("a", b"abc")).unwrap();
+        writer.record(&output("b", b"B")).unwrap();
+
+        let mut writer = outputs(&directory).writer(99, 8).unwrap();
+        let started = Event::StepStarted(StepStarted {
+            step: "a".into(),
+            attempt: 0,
+            sandbox: "sb-1".into(),
+        });
+        writer.record(&started).unwrap();
+        // Nothing of it may come this time.
+        assert_eq!(read(&directory, "a"), [stdout(b"abc")]);
+        writer.record(&output("a", b"ab")).unwrap();
+        writer.record(&output("a", b"cd")).unwrap();
+        writer.record(&end()).unwrap();
+        assert_eq!(read(&directory, "a"), [stdout(b"ab"), stdout(b"cd")]);
+        assert_eq!(read(&directory, "b"), [stdout(b"B")]);
+
+        // What nobody reads any more takes room as well.
+        let mut writer = outputs(&directory).writer(99, 8).unwrap();
+        writer.record(&output("b", b"C")).unwrap();
+        writer.record(&end()).unwrap();
+        let lost = Piece::Lost { bytes: Some(1) };
+        assert_eq!(read(&directory, "b"), [stdout(b"B"), lost]);
     }
 
     #[test]

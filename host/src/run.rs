@@ -1,8 +1,8 @@
 //! Runs a pipeline through a plugin.
 
-use crate::connection::{Connection, Voice};
+use crate::connection::{Connection, Opened, Voice};
 use crate::contract::{
-    Context, Event, Pipeline, RegistryCredentials, RunFinished, RunStatus, StopMode, StoreError,
+    Context, Event, Pipeline, RegistryCredentials, RunFinished, StopMode, StoreError,
 };
 use crate::credentials::modal::TokenError;
 use crate::error::Error;
@@ -50,6 +50,17 @@ pub struct RunRequest {
     ///
     /// [`zenml::cache_key`]: crate::zenml::cache_key
     pub cache_keys: BTreeMap<String, String>,
+    /// What the keys were made of, in a form of the host app's own. Kept with the
+    /// steps: [`SqliteStore::cache_records`] gives it back, to tell why a step was not
+    /// cached.
+    ///
+    /// [`SqliteStore::cache_records`]: crate::store::SqliteStore::cache_records
+    pub cache_parts: BTreeMap<String, String>,
+    /// What the host app needs to start the run again after its own death, in a
+    /// form of its own. Kept with the run: [`SqliteStore::document`] gives it back.
+    ///
+    /// [`SqliteStore::document`]: crate::store::SqliteStore::document
+    pub document: Option<String>,
 }
 
 impl RunRequest {
@@ -66,6 +77,8 @@ impl RunRequest {
             outputs: true,
             network: flavor_policy::Limits::default(),
             cache_keys: BTreeMap::new(),
+            cache_parts: BTreeMap::new(),
+            document: None,
         }
     }
 
@@ -105,11 +118,15 @@ pub enum StartError {
 /// [`finish`](Self::finish).
 ///
 /// Dropping it stops the run by force, in the background, for at most ten
-/// seconds; that needs the runtime it was started on.
+/// seconds; that needs the runtime it was started on. [`abandon`](Self::abandon)
+/// lets go of it without stopping it.
 pub struct Run {
     record: Arc<Record>,
     events: EventReader,
     finished: Option<RunFinished>,
+    /// Whether nothing of it is this handle's to stop: it was begun before, and has
+    /// not been taken up yet.
+    is_begun_elsewhere: bool,
     task: Option<JoinHandle<Result<(), Error>>>,
 }
 
@@ -117,17 +134,17 @@ pub struct Run {
 struct Record {
     id: String,
     store: Arc<dyn RunStore>,
+    run: Arc<OwnRun>,
     voice: Voice,
     redactor: Redactor,
 }
 
 impl Record {
-    /// Records a run as failed, and gives the error as it may be shown.
+    /// Records a run as failed, unless it can be resumed, and gives the error as it
+    /// may be shown.
     async fn failed(&self, error: Error) -> Error {
         let error = self.voice.error(error);
-        let reason = Some(error.to_string());
-        // The error itself is what the caller has to hear about.
-        let _ = self.store.end(&self.id, RunStatus::Failed, reason).await;
+        self.run.fail(error.to_string()).await;
         error
     }
 }
@@ -146,29 +163,57 @@ impl Plugin {
     /// When it does not begin. It is then recorded as failed, unless it could
     /// not be recorded at all.
     pub async fn run(&self, request: RunRequest) -> Result<Run, StartError> {
-        let limits = self.host().limits();
         let opened = request.connection().open(self.host())?;
-        let new = NewRun::of(&request);
+        let created = request.store.create(NewRun::of(&request)).await;
+        created.map_err(StartError::Store)?;
+        self.begin(request, opened, Ordinal::First).await
+    }
+
+    /// Takes a run up again whose controller is gone: what runs is watched, what is
+    /// not known is asked about, and only what is known not to exist is started.
+    /// The request has to be the one that the run was started with, but for
+    /// credentials. Whoever had the run before is fenced off. A run that has ended
+    /// already stays as it is recorded: ask the store first. Dropping the future stops
+    /// nothing.
+    ///
+    /// # Errors
+    ///
+    /// When it does not begin: its store does not know the run, or the service is not
+    /// there. What is recorded of the run stays as it is, so that it can be tried
+    /// again.
+    pub async fn resume(&self, request: RunRequest) -> Result<Run, StartError> {
+        let opened = request.connection().open(self.host())?;
+        self.begin(request, opened, Ordinal::Later).await
+    }
+
+    async fn begin(
+        &self,
+        request: RunRequest,
+        opened: Opened,
+        ordinal: Ordinal,
+    ) -> Result<Run, StartError> {
+        let limits = self.host().limits();
+        let id = request.pipeline.run_id.clone();
+        let own = OwnRun::new(
+            id.clone(),
+            Arc::clone(&request.store),
+            opened.redactor.clone(),
+            !request.cache_keys.is_empty(),
+            limits,
+        );
+        let own = Arc::new(match ordinal {
+            Ordinal::First => own,
+            Ordinal::Later => own.resumed(),
+        });
         let record = Arc::new(Record {
-            id: new.id.clone(),
-            store: Arc::clone(&request.store),
+            id,
+            store: request.store,
+            run: Arc::clone(&own),
             voice: opened.voice(),
             redactor: opened.redactor.clone(),
         });
-        let created = request.store.create(new).await;
-        created.map_err(StartError::Store)?;
-
-        let redactor = opened.redactor.clone();
-        let has_cache_keys = !request.cache_keys.is_empty();
-        let run = OwnRun::new(
-            record.id.clone(),
-            request.store,
-            redactor,
-            has_cache_keys,
-            limits,
-        );
         let grants = Grants {
-            run: Some(run),
+            run: Some(own),
             ..opened.grants()
         };
         let context = Context {
@@ -189,13 +234,24 @@ impl Plugin {
             record,
             events,
             finished: None,
+            is_begun_elsewhere: ordinal == Ordinal::Later,
             task: Some(tokio::spawn(life)),
         };
         match run.accepted(acceptance, limits.start_time).await {
-            Ok(()) => Ok(run),
+            Ok(()) => {
+                run.is_begun_elsewhere = false;
+                Ok(run)
+            }
             Err(error) => Err(run.give_up(error).await.into()),
         }
     }
+}
+
+/// Whether a run begins, or is taken up again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Ordinal {
+    First,
+    Later,
 }
 
 impl Run {
@@ -227,7 +283,8 @@ impl Run {
     /// # Errors
     ///
     /// When the plugin ended without saying how the run did. The run is then
-    /// recorded as failed; sandboxes of it may still exist.
+    /// recorded as failed, unless sandboxes of it may exist: then it is left as it
+    /// is recorded, and [`Plugin::resume`] takes it up again.
     pub async fn finish(mut self) -> Result<RunFinished, Error> {
         while self.next().await.is_some() {}
         let ended = self.ended().await;
@@ -237,6 +294,17 @@ impl Run {
                 let error = ended.err().unwrap_or(Error::NoResult);
                 Err(self.record.failed(error).await)
             }
+        }
+    }
+
+    /// Lets go of the run without stopping it, as the death of this process would: its
+    /// instance ends at once, what it has begun runs on, and nothing more is recorded.
+    /// [`Plugin::resume`] takes it up again, here or elsewhere.
+    pub async fn abandon(mut self) {
+        if let Some(task) = self.task.take() {
+            task.abort();
+            // Cut off or ended: it is gone.
+            let _ = task.await;
         }
     }
 
@@ -284,9 +352,12 @@ impl Drop for Run {
         let Some(mut task) = self.task.take().filter(|_| self.finished.is_none()) else {
             return;
         };
-        let Ok(runtime) = tokio::runtime::Handle::try_current() else {
-            task.abort();
-            return;
+        let runtime = match tokio::runtime::Handle::try_current() {
+            Ok(runtime) if !self.is_begun_elsewhere => runtime,
+            _ => {
+                task.abort();
+                return;
+            }
         };
         let record = Arc::clone(&self.record);
         runtime.spawn(async move {
@@ -357,6 +428,8 @@ impl NewRun {
                 .map(|step| step.name.clone())
                 .collect(),
             cache_keys: request.cache_keys.clone(),
+            cache_parts: request.cache_parts.clone(),
+            document: request.document.clone(),
         }
     }
 }

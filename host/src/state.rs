@@ -8,7 +8,8 @@
 //! runs/RUN/local/    an embedded local Modal, while it lives
 //! ```
 
-use crate::contract::{RunStatus, StopMode};
+use crate::contract::{self, RunStatus, StopMode, StoreError};
+use crate::error::Error;
 use crate::outputs::Outputs;
 use crate::store::{RunStore as _, SqliteStore, StoreOpenError};
 use cap_std::ambient_authority;
@@ -42,6 +43,28 @@ pub enum StateError {
     Store(#[from] StoreOpenError),
 }
 
+/// Why a run is not forgotten, or not quite.
+#[derive(Debug, thiserror::Error)]
+pub enum ForgetError {
+    /// Its directory cannot be removed.
+    #[error("{} cannot be removed: {error}", path.display())]
+    Directory {
+        /// Where it is.
+        path: PathBuf,
+        /// The system's reason.
+        error: io::Error,
+    },
+    /// Its record cannot be removed.
+    #[error(transparent)]
+    Store(Error),
+}
+
+impl From<StoreError> for ForgetError {
+    fn from(error: StoreError) -> Self {
+        Self::Store(contract::Error::Store(error).into())
+    }
+}
+
 impl StateDir {
     /// Opens a state directory, and creates it if need be. `durable`: what is
     /// recorded survives a power cut.
@@ -57,8 +80,14 @@ impl StateDir {
         let runs = private_directory(path)
             .and_then(|directory| subdirectory(&directory, "runs"))
             .map_err(failed)?;
+        let file = path.join("runs.db");
+        // SQLite takes an empty file for a new one.
+        if is_empty(&file).map_err(failed)? && has_entries(&runs).map_err(failed)? {
+            let finding = "it is empty, although there are directories of runs".to_owned();
+            return Err(StoreOpenError::Damaged { file, finding }.into());
+        }
         Ok(Self {
-            store: SqliteStore::open(&path.join("runs.db"), durable)?,
+            store: SqliteStore::open(&file, durable)?,
             path: path.to_owned(),
             runs,
         })
@@ -99,6 +128,30 @@ impl StateDir {
         names.filter_map(Result::transpose).collect()
     }
 
+    /// Forgets a run that has ended: what its steps wrote and shared, then its record.
+    /// May be repeated when it fails in between. False when there is no such run, it
+    /// has not ended, or somebody controls it.
+    ///
+    /// # Errors
+    ///
+    /// When something of it is still there.
+    pub async fn forget(&self, run: &str) -> Result<bool, ForgetError> {
+        let recorded = self.store.run(run).await?;
+        if !recorded.is_some_and(|run| run.summary.status.is_final()) {
+            return Ok(false);
+        }
+        let failed = |error| ForgetError::Directory {
+            path: self.path.join("runs").join(run),
+            error,
+        };
+        let directory = self.run_dir(run).map_err(failed)?;
+        let Some(_lock) = directory.try_lock().map_err(failed)? else {
+            return Ok(false);
+        };
+        self.runs.remove_dir_all(run).map_err(failed)?;
+        Ok(self.store.forget(run).await?)
+    }
+
     /// How a run stands, the life of its controller considered.
     pub fn standing(&self, run: &str, recorded: RunStatus) -> Standing {
         if recorded.is_final() {
@@ -118,11 +171,7 @@ impl StateDir {
     /// # Errors
     ///
     /// When it cannot be recorded.
-    pub async fn request_stop(
-        &self,
-        run: &str,
-        mode: StopMode,
-    ) -> Result<(), crate::contract::StoreError> {
+    pub async fn request_stop(&self, run: &str, mode: StopMode) -> Result<(), StoreError> {
         self.store.request_stop(run, mode).await
     }
 }
@@ -225,6 +274,19 @@ impl RunDir {
     }
 }
 
+/// Whether a file is there and holds nothing.
+fn is_empty(file: &Path) -> io::Result<bool> {
+    match file.metadata() {
+        Ok(metadata) => Ok(metadata.len() == 0),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+        Err(error) => Err(error),
+    }
+}
+
+fn has_entries(directory: &Dir) -> io::Result<bool> {
+    Ok(directory.entries()?.next().transpose()?.is_some())
+}
+
 fn private_directory(path: &Path) -> io::Result<Dir> {
     if let Some(parent) = path.parent() {
         std::fs::create_dir_all(parent)?;
@@ -246,5 +308,32 @@ fn ignore_existing(created: io::Result<()>) -> io::Result<()> {
     match created {
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
         other => other,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{StateDir, StateError};
+    use crate::store::StoreOpenError;
+
+    #[test]
+    fn an_emptied_store_is_not_a_new_one() {
+        let directory = tempfile::tempdir().unwrap();
+        let state = StateDir::open(directory.path(), false).unwrap();
+        state.run_dir("r").unwrap();
+        drop(state);
+        let file = directory.path().join("runs.db");
+        std::fs::write(&file, "").unwrap();
+        let refused = StateDir::open(directory.path(), false);
+        assert!(
+            matches!(
+                refused,
+                Err(StateError::Store(StoreOpenError::Damaged { .. }))
+            ),
+            "{refused:?}"
+        );
+        // Moving it away is how to begin a new one.
+        std::fs::remove_file(&file).unwrap();
+        StateDir::open(directory.path(), false).unwrap();
     }
 }

@@ -1,8 +1,10 @@
-//! Runs and steps that live without this host: controllers in sandboxes of their own.
+//! Runs and steps that live without this host: controllers in sandboxes of their own,
+//! and sandboxes that nobody looks after.
 
 use crate::connection::{Connection, Opened};
 use crate::contract::{
-    Context, RunRecord, RunStatus, StackComponent, StepStatus, StopMode, Submission, Submitted,
+    Context, Owned, RunRecord, RunStatus, StackComponent, StepStatus, StopMode, Submission,
+    Submitted,
 };
 use crate::error::Error;
 use crate::host::Plugin;
@@ -108,6 +110,48 @@ impl Plugin {
             plugin
                 .zenml_flavor_orchestrator()
                 .call_stop_step(accessor, context(opened), metadata)
+                .await
+        })
+        .await
+    }
+
+    /// The sandboxes that run and whose tags name a run, whoever's they are, newest
+    /// first: all of them, or an error. `environment`: a part of the service's account,
+    /// its default without one.
+    ///
+    /// # Errors
+    ///
+    /// When they cannot be told, or not all of them.
+    pub async fn list_owned(
+        &self,
+        connection: Connection,
+        environment: Option<String>,
+    ) -> Result<Vec<Owned>, StartError> {
+        let opened = connection.open(self.host())?;
+        self.ask(opened, async move |accessor, plugin, opened| {
+            plugin
+                .zenml_flavor_orchestrator()
+                .call_list_owned(accessor, context(opened), environment)
+                .await
+        })
+        .await
+    }
+
+    /// Ends a sandbox, whatever it is. One that has ended is no failure.
+    ///
+    /// # Errors
+    ///
+    /// When it may still run.
+    pub async fn end_sandbox(
+        &self,
+        connection: Connection,
+        sandbox: String,
+    ) -> Result<(), StartError> {
+        let opened = connection.open(self.host())?;
+        self.ask(opened, async move |accessor, plugin, opened| {
+            plugin
+                .zenml_flavor_orchestrator()
+                .call_end_sandbox(accessor, context(opened), sandbox)
                 .await
         })
         .await

@@ -30,6 +30,13 @@ pub(crate) struct Args {
 pub(crate) enum Command {
     /// Run a pipeline
     Run(RunArgs),
+    /// Take up a run again whose controller is gone
+    ///
+    /// What runs is watched, what is not known is asked about, and only what is
+    /// known not to exist is started. The run goes on where it was sent, as it was
+    /// started; credentials are looked for anew. A run that has ended stays as it
+    /// is, and gives its exit code.
+    Resume(ResumeArgs),
     /// Check a pipeline without running anything
     Validate(ValidateArgs),
     /// Show how a run and its steps stand
@@ -41,6 +48,13 @@ pub(crate) enum Command {
     /// Look at all runs
     #[command(subcommand)]
     Runs(RunsCommand),
+    /// End sandboxes of runs that nobody looks after any more
+    ///
+    /// Only sandboxes are ended that runs recorded here are known to have created, and
+    /// whose runs have ended or have lost their controller. Sandboxes of runs that are
+    /// not recorded here are listed and left alone: somebody else may look after them.
+    /// When a list cannot be read to its end, nothing is ended.
+    Reap(ReapArgs),
     /// Run single steps, each in a sandbox of its own
     #[command(subcommand)]
     Step(StepCommand),
@@ -132,6 +146,15 @@ pub(crate) struct RunArgs {
 }
 
 #[derive(Debug, ClapArgs)]
+pub(crate) struct ResumeArgs {
+    /// Id of the run
+    pub(crate) run: String,
+    /// Write one JSON object per event
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Debug, ClapArgs)]
 pub(crate) struct ValidateArgs {
     /// Pipeline file (YAML or JSON)
     pub(crate) file: PathBuf,
@@ -144,6 +167,9 @@ pub(crate) struct ValidateArgs {
 pub(crate) struct StatusArgs {
     /// Id of the run
     pub(crate) run: String,
+    /// Say of each step why it was cached, or why not
+    #[arg(long)]
+    pub(crate) explain_cache: bool,
     /// Write one JSON object
     #[arg(long)]
     pub(crate) json: bool,
@@ -176,6 +202,12 @@ pub(crate) struct StopArgs {
 pub(crate) enum RunsCommand {
     /// List runs, newest first
     List(RunsListArgs),
+    /// Forget runs that have ended
+    ///
+    /// Their records, what their steps wrote and what these shared are removed, and
+    /// their results no longer stand for later ones. With both options, what either of
+    /// them keeps is kept. Runs that have not ended are never forgotten.
+    Prune(RunsPruneArgs),
 }
 
 #[derive(Debug, ClapArgs)]
@@ -216,6 +248,41 @@ pub(crate) struct TestArgs {
     /// Write a report as a page
     #[arg(long, value_name = "FILE")]
     pub(crate) html: Option<PathBuf>,
+}
+
+#[derive(Debug, ClapArgs)]
+#[command(group = clap::ArgGroup::new("rule").required(true).multiple(true))]
+pub(crate) struct RunsPruneArgs {
+    /// Keep runs that ended less than so many days ago
+    #[arg(long, value_name = "DAYS", group = "rule")]
+    pub(crate) older_than: Option<u32>,
+    /// Keep so many of the runs that have ended, the newest
+    #[arg(long, value_name = "N", group = "rule")]
+    pub(crate) keep: Option<usize>,
+    /// Only say which runs would be forgotten
+    #[arg(long)]
+    pub(crate) dry_run: bool,
+    /// Write one JSON object per run
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Debug, ClapArgs)]
+pub(crate) struct ReapArgs {
+    /// Where to look: `local`, `modal`, or the URL of a Modal server. Without it,
+    /// wherever runs that are recorded here may have left something
+    #[arg(long, value_name = "TARGET")]
+    pub(crate) on: Option<String>,
+    /// Look into this environment of the Modal account; may be repeated. Without it,
+    /// into the default one and those that recorded runs have used
+    #[arg(long, value_name = "NAME")]
+    pub(crate) modal_environment: Vec<String>,
+    /// Only list them
+    #[arg(long)]
+    pub(crate) dry_run: bool,
+    /// Write one JSON object per sandbox
+    #[arg(long)]
+    pub(crate) json: bool,
 }
 
 #[derive(Debug, ClapArgs)]

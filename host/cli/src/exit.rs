@@ -96,6 +96,12 @@ impl Failure {
         Self { exit, ..self }
     }
 
+    /// The same, and what to do about it.
+    pub(crate) fn and(self, advice: &str) -> Self {
+        let message = format!("{}; {advice}", self.message);
+        Self { message, ..self }
+    }
+
     /// The same, about this place.
     pub(crate) fn at(self, place: &str) -> Self {
         let message = format!("{place}: {}", self.message);

@@ -2,11 +2,11 @@
 
 use crate::exit::{Exit, Failure};
 use cap_std::ambient_authority;
-use cap_std::fs::{Dir, MetadataExt as _};
-use flavor_host::Target;
+use cap_std::fs::{Dir, Metadata, MetadataExt as _};
 use flavor_host::credentials::Secret;
 use flavor_host::credentials::modal::TokenPair;
 use flavor_host::state::{RunDir, StateDir};
+use flavor_host::{Digest, Target};
 use modal_local::{Options, PrepareSandbox, Server, State};
 use pipeline_file::RelativePath;
 use std::io;
@@ -53,26 +53,46 @@ impl Local {
 
 /// Ends what runs of killed processes left running on this machine.
 pub(crate) async fn end_leftovers(state: &StateDir) {
-    let Ok(runs) = state.run_dirs() else { return };
-    for run in runs {
-        let Ok(directory) = state.run_dir(&run) else {
-            continue;
-        };
-        if !directory.local().is_dir() {
-            continue;
-        }
-        // Whoever holds the lock still looks after its own.
-        if let Ok(Some(_lock)) = directory.try_lock() {
-            let options = Options {
-                state: State::Removed(directory.local()),
-                ..Options::default()
-            };
-            match Server::start(options).await {
-                Ok(server) => server.shutdown().await,
-                Err(error) => tracing::warn!("what run {run} left behind cannot be ended: {error}"),
-            }
+    let Ok(left) = leftovers(state) else { return };
+    for run in left {
+        if let Err(failure) = end_leftover(state, &run).await {
+            tracing::warn!("{}", failure.message());
         }
     }
+}
+
+/// Runs that have a local Modal which no process looks after any more.
+pub(crate) fn leftovers(state: &StateDir) -> io::Result<Vec<String>> {
+    let mut left = Vec::new();
+    for run in state.run_dirs()? {
+        let directory = state.run_dir(&run)?;
+        // Whoever holds the lock still looks after its own.
+        if directory.local().is_dir() && directory.try_lock()?.is_some() {
+            left.push(run);
+        }
+    }
+    Ok(left)
+}
+
+/// Ends what a run left running on this machine. False when somebody has come to look
+/// after it.
+pub(crate) async fn end_leftover(state: &StateDir, run: &str) -> Result<bool, Failure> {
+    let failed = |error: &dyn std::fmt::Display| {
+        Failure::new(
+            Exit::Failed,
+            format!("what run {run} left behind cannot be ended: {error}"),
+        )
+    };
+    let directory = state.run_dir(run).map_err(|error| failed(&error))?;
+    let lock = directory.try_lock().map_err(|error| failed(&error))?;
+    let Some(_lock) = lock else { return Ok(false) };
+    let options = Options {
+        state: State::Removed(directory.local()),
+        ..Options::default()
+    };
+    let server = Server::start(options).await;
+    server.map_err(|error| failed(&error))?.shutdown().await;
+    Ok(true)
 }
 
 /// Files that every sandbox gets.
@@ -106,6 +126,17 @@ impl LocalFiles {
         })
     }
 
+    /// Stands for the files: for their paths, contents, and who may execute them. None
+    /// when there are no files.
+    pub(crate) fn digest(&self) -> io::Result<Option<Digest>> {
+        let mut found = Vec::new();
+        for file in &self.files {
+            list(&self.source, Path::new(file.as_str()), &[], &mut found)?;
+        }
+        found.sort_unstable();
+        Ok((!found.is_empty()).then(|| Digest::of(found.join("\0").as_bytes())))
+    }
+
     fn copy_to(&self, directory: &Path) -> io::Result<()> {
         if self.files.is_empty() {
             return Ok(());
@@ -133,19 +164,47 @@ fn copy(source: &Dir, target: &Dir, path: &Path, above: &[FileId]) -> io::Result
     if !metadata.is_dir() {
         return source.copy(path, target, path).map(|_| ()).map_err(failed);
     }
-    let id = FileId(metadata.dev(), metadata.ino());
-    if above.contains(&id) {
-        return Err(failed(io::Error::other(
-            "the link leads to a directory that it is in",
-        )));
-    }
-    let above = [above, &[id]].concat();
+    let above = enter(&metadata, above).map_err(failed)?;
     target.create_dir_all(path).map_err(failed)?;
     for entry in source.read_dir(path).map_err(failed)? {
         let name = entry.map_err(failed)?.file_name();
         copy(source, target, &path.join(name), &above)?;
     }
     Ok(())
+}
+
+/// One text for each file below a path, and for each directory.
+fn list(source: &Dir, path: &Path, above: &[FileId], found: &mut Vec<String>) -> io::Result<()> {
+    let failed = |error: io::Error| {
+        let path = path.display();
+        io::Error::new(error.kind(), format!("{path}: {error}"))
+    };
+    let metadata = source.metadata(path).map_err(failed)?;
+    if !metadata.is_dir() {
+        let mut content = source.open(path).map_err(failed)?;
+        let digest = Digest::of_reader(&mut content).map_err(failed)?;
+        let executable = metadata.mode() & 0o111;
+        found.push(format!("{}\0{executable:o}\0{digest}", path.display()));
+        return Ok(());
+    }
+    found.push(format!("{}/", path.display()));
+    let above = enter(&metadata, above).map_err(failed)?;
+    for entry in source.read_dir(path).map_err(failed)? {
+        let name = entry.map_err(failed)?.file_name();
+        list(source, &path.join(name), &above, found)?;
+    }
+    Ok(())
+}
+
+/// The directories above what is in a directory.
+fn enter(directory: &Metadata, above: &[FileId]) -> io::Result<Vec<FileId>> {
+    let id = FileId(directory.dev(), directory.ino());
+    if above.contains(&id) {
+        return Err(io::Error::other(
+            "the link leads to a directory that it is in",
+        ));
+    }
+    Ok([above, &[id]].concat())
 }
 
 /// What tells files apart, whatever paths lead to them.

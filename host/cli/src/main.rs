@@ -1,13 +1,16 @@
 //! `flavor`: runs pipelines on Modal through a plugin that it does not trust.
 
 mod args;
+mod caching;
 mod commands;
+mod controller;
 mod convert;
 mod exit;
 mod local;
 mod paths;
 mod plugin;
 mod raw;
+mod recipe;
 mod registry;
 mod remote;
 mod render;
@@ -63,11 +66,14 @@ fn main() -> ExitCode {
 async fn dispatch(command: Command) -> Result<Exit, Failure> {
     match command {
         Command::Run(args) => commands::run::run(args).await,
+        Command::Resume(args) => commands::resume::resume(args).await,
         Command::Validate(args) => commands::validate::validate(args).await,
         Command::Status(args) => commands::status::status(args).await,
         Command::Logs(args) => commands::logs::logs(args).await,
         Command::Stop(args) => commands::stop::stop(args).await,
         Command::Runs(RunsCommand::List(args)) => commands::runs::list(args).await,
+        Command::Runs(RunsCommand::Prune(args)) => commands::runs::prune(args).await,
+        Command::Reap(args) => commands::reap::reap(args).await,
         Command::Step(command) => commands::step::dispatch(command).await,
         Command::Sandbox(command) => commands::sandbox::dispatch(command).await,
         Command::Test(args) => commands::test::test(args).await,

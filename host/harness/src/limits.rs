@@ -51,6 +51,11 @@ pub(crate) const KILL_WITHIN_CALLS: u64 = 400;
 pub(crate) const CLOCK_JUMP_WITHIN_MILLIS: u64 = 600_000;
 pub(crate) const CLOCK_JUMP_SECONDS: u64 = 7_200;
 
+/// How often a run is taken up again that could not be, and the pause before it: an
+/// hour without the service is survived.
+pub(crate) const RESUMES: u32 = 60;
+pub(crate) const RESUME_PAUSE: Duration = Duration::from_secs(60);
+
 /// Runs that shrinking a failure may take.
 pub(crate) const SHRINKING_RUNS: usize = 400;
 

@@ -17,7 +17,7 @@ use flavor_host::credentials::Secret;
 use flavor_host::credentials::modal::TokenPair;
 use flavor_host::store::{MemoryStore, RunStore as _};
 use flavor_host::surroundings::{ImportCall, Observer, Seed, Surroundings};
-use flavor_host::{Host, Limits, LoadError, Plugin, RunRequest, StartError, Target};
+use flavor_host::{Host, Limits, LoadError, Plugin, Run, RunRequest, StartError, Target};
 use modal_local::simulated::{Images, Setup, Simulated};
 use pipeline_file::RunId;
 use serde_json::Map;
@@ -202,17 +202,35 @@ impl Simulation {
         events: &mut Vec<(Duration, Event)>,
     ) -> Ended {
         let mut is_first = true;
+        let mut refused = 0;
         loop {
             let life = Life::new();
             let plugin = self.plugin.within(stage.surroundings(&life));
             let request = stage.request(pipeline.clone(), &life);
-            let controller = control(&plugin, request, is_first, stage, events);
+            let mut run = None;
+            let controller = control(&plugin, request, is_first, stage, events, &mut run);
             let ended = tokio::select! {
                 biased;
                 cut = life.over() => Err(cut),
                 ended = controller => Ok(ended),
             };
+            if let Some(run) = run {
+                run.abandon().await;
+            }
             match ended {
+                // Whoever looks after runs tries again for a while.
+                Ok(ended)
+                    if ended.end == RunEnd::Refused && ended.fault.is_none() && !is_first =>
+                {
+                    refused += 1;
+                    if refused > limits::RESUMES {
+                        return Ended {
+                            end: RunEnd::Interrupted,
+                            ..ended
+                        };
+                    }
+                    sleep(limits::RESUME_PAUSE).await;
+                }
                 Ok(ended) => return ended,
                 Err(Cut::Circling) => {
                     return Ended {
@@ -221,9 +239,11 @@ impl Simulation {
                         fault: Some("it asks and asks, without end".to_owned()),
                     };
                 }
-                Err(Cut::Killed { restart_after }) => sleep(restart_after).await,
+                Err(Cut::Killed { restart_after }) => {
+                    is_first = false;
+                    sleep(restart_after).await;
+                }
             }
-            is_first = false;
         }
     }
 }
@@ -243,19 +263,14 @@ async fn control(
     is_first: bool,
     stage: &Stage,
     events: &mut Vec<(Duration, Event)>,
+    under_way: &mut Option<Run>,
 ) -> Ended {
     let started = match is_first {
         true => plugin.run(request).await,
-        false => {
-            return Ended {
-                end: RunEnd::Interrupted,
-                error: Some("runs cannot be resumed yet".to_owned()),
-                fault: None,
-            };
-        }
+        false => plugin.resume(request).await,
     };
-    let mut run = match started {
-        Ok(run) => run,
+    let run = match started {
+        Ok(run) => under_way.insert(run),
         Err(error) => return not_started(&error),
     };
     while let Some(event) = run.next().await {
@@ -263,7 +278,11 @@ async fn control(
         trace.add(format_args!("event {event:?}"), &[]);
         events.push((trace.now(), event));
     }
-    match run.finish().await {
+    let finished = match under_way.take() {
+        Some(run) => run.finish().await,
+        None => Err(flavor_host::Error::NoResult),
+    };
+    match finished {
         Ok(RunFinished { status, error, .. }) => Ended {
             end: RunEnd::Ended(status),
             error: error.map(|error| error.to_string()),

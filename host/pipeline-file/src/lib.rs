@@ -25,10 +25,11 @@
 //! environment: {LOG_LEVEL: "debug"}
 //! run_dir: true
 //! files: [data/in.csv]
+//! enable_cache: false                 # true for no step where there is a run_dir
 //! ```
 //!
-//! A step may have `image`, `settings`, `resources` and `environment` as well; see
-//! [`Step::effective`]. Unknown and repeated keys are problems. A key with no
+//! A step may have `image`, `settings`, `resources`, `environment` and `enable_cache`
+//! as well; see [`Step::effective`]. Unknown and repeated keys are problems. A key with no
 //! value (`null`) counts as left out, except in `settings`, where it is a value
 //! that overrides the pipeline's.
 //!

@@ -38,7 +38,11 @@ pub struct PipelineFile {
     /// Environment variables, for every step.
     #[serde(skip_serializing_if = "Environment::is_empty")]
     pub environment: Environment,
-    /// Whether the steps share a directory that is kept with the run.
+    /// Whether results of earlier runs stand for the steps that do not say.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub enable_cache: Option<bool>,
+    /// Whether the steps share a directory that is kept with the run. No step
+    /// caches then.
     pub run_dir: bool,
     /// Files and folders copied into each step's working directory.
     #[serde(skip_serializing_if = "Vec::is_empty")]
@@ -75,6 +79,10 @@ pub struct Step {
     /// Whether and how the step is tried again.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub retry: Option<Retry>,
+    /// Whether the result of an earlier run stands for it, in place of what the
+    /// pipeline says.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub enable_cache: Option<bool>,
 }
 
 impl Step {
@@ -86,6 +94,10 @@ impl Step {
             settings: self.settings.over(&pipeline.settings),
             resources: self.resources.over(&pipeline.resources),
             environment: self.environment.over(&pipeline.environment),
+            enable_cache: self
+                .enable_cache
+                .or(pipeline.enable_cache)
+                .unwrap_or_default(),
         }
     }
 }
@@ -101,6 +113,10 @@ pub struct Effective<'p> {
     pub resources: Resources,
     /// The environment variables.
     pub environment: Environment,
+    /// Whether the result of an earlier run stands for it. Not unless the file says
+    /// so: unlike ZenML's steps these are commands, which may be run for what they do
+    /// and not for what they give.
+    pub enable_cache: bool,
 }
 
 /// What happens to the rest of a run when a step fails.

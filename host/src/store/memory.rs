@@ -2,7 +2,10 @@
 //! own records, and for tests.
 
 use super::{NewRun, RunStore, StoreFuture};
-use crate::contract::{Change, Claim, RunChange, RunStatus, StepStatus, StopMode, StoreError};
+use crate::contract::{
+    Attempt, Change, Claim, Intent, RunChange, RunStatus, StepChange, StepStatus, StopMode,
+    StoreError,
+};
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use tokio::sync::Notify;
@@ -32,6 +35,65 @@ impl Run {
             }
             _ => false,
         })
+    }
+}
+
+impl Run {
+    /// What the changes so far come to.
+    fn claim(&self) -> Claim {
+        let mut steps: BTreeMap<String, StepChange> = BTreeMap::new();
+        let mut attempts: BTreeMap<(String, u32), Attempt> = BTreeMap::new();
+        for change in &self.changes {
+            match change {
+                Change::Intent(intent) => {
+                    let key = (intent.step.clone(), intent.attempt);
+                    let attempt = attempts.entry(key).or_insert_with(|| begun(intent));
+                    attempt.idempotency_key.clone_from(&intent.idempotency_key);
+                    attempt.place.clone_from(&intent.place);
+                    steps.insert(intent.step.clone(), starting(intent));
+                }
+                Change::Created(created) => {
+                    let key = (created.step.clone(), created.attempt);
+                    if let Some(attempt) = attempts.get_mut(&key) {
+                        attempt.sandbox = Some(created.sandbox.clone());
+                    }
+                }
+                Change::Step(step) => {
+                    if let Some(attempt) = attempts.get_mut(&(step.step.clone(), step.attempt)) {
+                        attempt.status = step.status;
+                    }
+                    steps.insert(step.step.clone(), step.clone());
+                }
+                Change::Run(_) | Change::Metadata(_) => {}
+            }
+        }
+        Claim {
+            epoch: self.epoch,
+            steps: steps.into_values().collect(),
+            attempts: attempts.into_values().collect(),
+            stop: self.stop,
+        }
+    }
+}
+
+fn begun(intent: &Intent) -> Attempt {
+    Attempt {
+        step: intent.step.clone(),
+        number: intent.attempt,
+        status: StepStatus::Starting,
+        idempotency_key: String::new(),
+        place: String::new(),
+        sandbox: None,
+    }
+}
+
+fn starting(intent: &Intent) -> StepChange {
+    StepChange {
+        step: intent.step.clone(),
+        attempt: intent.attempt,
+        status: StepStatus::Starting,
+        exit_code: None,
+        reason: None,
     }
 }
 
@@ -86,10 +148,7 @@ impl RunStore for MemoryStore {
     fn open<'s>(&'s self, run: &'s str) -> StoreFuture<'s, Claim> {
         let claim = self.with_run(run, |run| {
             run.epoch += 1;
-            Claim {
-                epoch: run.epoch,
-                attempts: Vec::new(),
-            }
+            run.claim()
         });
         Box::pin(std::future::ready(claim))
     }

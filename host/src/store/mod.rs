@@ -11,7 +11,9 @@ mod words;
 
 pub use memory::MemoryStore;
 pub(crate) use own_run::OwnRun;
-pub use records::{NewRun, RunRecord, RunSummary, StepRecord};
+pub use records::{
+    AttemptRecord, CacheRecord, EarlierStep, NewRun, RunAttempts, RunRecord, RunSummary, StepRecord,
+};
 pub use sqlite::{SqliteStore, StoreOpenError};
 
 use crate::contract::{Change, Claim, RunStatus, StopMode, StoreError};

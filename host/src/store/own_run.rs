@@ -2,11 +2,11 @@
 //! time.
 
 use super::RunStore;
-use crate::contract::{Change, Claim, StopMode, StoreError};
+use crate::contract::{Change, Claim, RunChange, RunStatus, StopMode, StoreError};
 use crate::limits::{Limits, STOP_QUESTIONS, STORE_CALLS};
 use crate::redact::Redactor;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use tokio::sync::{Semaphore, SemaphorePermit};
 
 /// The one run that an instance was started for. Others do not exist for it.
@@ -22,6 +22,11 @@ pub(crate) struct OwnRun {
     room: Semaphore,
     calls: Semaphore,
     questions: Semaphore,
+    /// Of the last claim; 0: none.
+    epoch: AtomicU64,
+    /// Whether sandboxes may exist that nobody would look after if the run was
+    /// recorded as ended.
+    has_begun: AtomicBool,
 }
 
 impl OwnRun {
@@ -41,14 +46,24 @@ impl OwnRun {
             room: Semaphore::new(limits.call_bytes.min(Semaphore::MAX_PERMITS)),
             calls: Semaphore::new(STORE_CALLS),
             questions: Semaphore::new(STOP_QUESTIONS),
+            epoch: AtomicU64::new(0),
+            has_begun: AtomicBool::new(false),
         }
+    }
+
+    /// For a run that an earlier instance has begun.
+    pub(crate) fn resumed(self) -> Self {
+        self.has_begun.store(true, Ordering::Relaxed);
+        self
     }
 
     pub(crate) async fn open(&self, run: &str) -> Result<Claim, StoreError> {
         self.check(run)?;
         // Closed never, so waiting cannot fail.
         let _place = self.calls.acquire().await.ok();
-        self.store.open(&self.id).await
+        let claim = self.store.open(&self.id).await?;
+        self.epoch.store(claim.epoch, Ordering::Relaxed);
+        Ok(claim)
     }
 
     pub(crate) async fn commit(
@@ -66,8 +81,32 @@ impl OwnRun {
             .map_err(|error| {
                 StoreError::Unavailable(format!("metadata is not one JSON object: {error}"))
             })?;
+        if changes
+            .iter()
+            .any(|change| matches!(change, Change::Intent(_)))
+        {
+            self.has_begun.store(true, Ordering::Relaxed);
+        }
         let _place = self.calls.acquire().await.ok();
         self.store.commit(&self.id, epoch, changes).await
+    }
+
+    /// Records the run as failed when its instance cannot any more, unless
+    /// sandboxes of it may exist: such a run can be resumed. Nor is it for an
+    /// instance to say that has lost the run to another one.
+    pub(crate) async fn fail(&self, reason: String) {
+        if self.has_begun.load(Ordering::Relaxed) {
+            return;
+        }
+        let (status, reason) = (RunStatus::Failed, Some(reason));
+        // Whoever hears of the failure itself hears enough.
+        let _ = match self.epoch.load(Ordering::Relaxed) {
+            0 => self.store.end(&self.id, status, reason).await,
+            epoch => {
+                let change = Change::Run(RunChange { status, reason });
+                self.store.commit(&self.id, epoch, vec![change]).await
+            }
+        };
     }
 
     pub(crate) async fn cached(&self, run: &str, step: &str) -> Result<bool, StoreError> {
@@ -120,7 +159,9 @@ fn weight(change: &Change) -> usize {
     let text = |text: &Option<String>| text.as_ref().map_or(0, String::len);
     size_of::<Change>()
         + match change {
-            Change::Intent(intent) => intent.step.len() + intent.idempotency_key.len(),
+            Change::Intent(intent) => {
+                intent.step.len() + intent.idempotency_key.len() + intent.place.len()
+            }
             Change::Created(created) => created.step.len() + created.sandbox.len(),
             Change::Step(step) => step.step.len() + text(&step.reason),
             Change::Run(run) => text(&run.reason),
@@ -131,7 +172,7 @@ fn weight(change: &Change) -> usize {
 #[cfg(test)]
 mod tests {
     use super::OwnRun;
-    use crate::contract::{Change, Metadata, StopMode, StoreError};
+    use crate::contract::{Change, Intent, Metadata, StopMode, StoreError};
     use crate::limits::Limits;
     use crate::redact::Redactor;
     use crate::store::{MemoryStore, NewRun, RunStore as _};
@@ -210,6 +251,45 @@ mod tests {
         let refused = own.commit("own", epoch, changes).await;
         assert!(matches!(refused, Err(StoreError::Unavailable(_))));
         assert_eq!(store.changes("own"), []);
+    }
+
+    #[tokio::test]
+    async fn only_a_run_that_nobody_else_has_and_that_began_nothing_has_failed() {
+        let store = store().await;
+        let failed = || {
+            let is_end = |change: &Change| matches!(change, Change::Run(_));
+            store
+                .changes("own")
+                .iter()
+                .filter(|end| is_end(end))
+                .count()
+        };
+        let limits = Limits::default();
+        own(&store, &limits).fail("unclaimed".into()).await;
+        assert_eq!(failed(), 1);
+
+        let loser = own(&store, &limits);
+        loser.open("own").await.unwrap();
+        let holder = own(&store, &limits);
+        let epoch = holder.open("own").await.unwrap().epoch;
+        loser.fail("lost".into()).await;
+        assert_eq!(failed(), 1);
+        holder.fail("crashed".into()).await;
+        assert_eq!(failed(), 2);
+
+        let intent = Change::Intent(Intent {
+            step: "a".into(),
+            attempt: 0,
+            idempotency_key: "k".into(),
+            place: "ap-1".into(),
+        });
+        holder.commit("own", epoch, vec![intent]).await.unwrap();
+        holder.fail("crashed".into()).await;
+        own(&store, &limits)
+            .resumed()
+            .fail("unreachable".into())
+            .await;
+        assert_eq!(failed(), 2);
     }
 
     #[tokio::test]

@@ -18,6 +18,12 @@ pub struct NewRun {
     /// Cache keys by steps, of those whose results may stand for later ones and
     /// for which earlier ones may stand.
     pub cache_keys: BTreeMap<String, String>,
+    /// What the cache keys were made of, by steps, in a form of the host app's own.
+    /// The store only keeps it: it tells why a step was not cached.
+    pub cache_parts: BTreeMap<String, String>,
+    /// What the host app needs to start the run again, in a form of its own. The
+    /// store only keeps it.
+    pub document: Option<String>,
 }
 
 /// A run in a list. Times are microseconds since 1970.
@@ -71,4 +77,53 @@ pub struct StepRecord {
     pub sandbox: Option<String>,
     /// Facts about the step.
     pub metadata: Map<String, Value>,
+}
+
+/// What is recorded of the attempts of a run.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RunAttempts {
+    /// Where the run was sent.
+    pub target: String,
+    /// That of its last controller.
+    pub epoch: u64,
+    /// All attempts, in no order.
+    pub attempts: Vec<AttemptRecord>,
+}
+
+/// An attempt at a step.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AttemptRecord {
+    /// At which step.
+    pub step: String,
+    /// Counted from 0.
+    pub number: u32,
+    /// Its sandbox; none while it is not known whether there is one.
+    pub sandbox: Option<String>,
+}
+
+/// A step that has a cache key.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CacheRecord {
+    /// Unique in the run.
+    pub step: String,
+    /// Its key.
+    pub key: String,
+    /// What the key was made of, as [`NewRun::cache_parts`] had it.
+    pub parts: Option<String>,
+    /// The step that had completed under the same key.
+    pub source: Option<EarlierStep>,
+    /// The step of the same name that completed last in an earlier run of a pipeline
+    /// of the same name, under whatever key.
+    pub last: Option<EarlierStep>,
+}
+
+/// A step that has completed under a cache key.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct EarlierStep {
+    /// Of which run.
+    pub run: String,
+    /// Its name there.
+    pub step: String,
+    /// What its key was made of, as [`NewRun::cache_parts`] had it.
+    pub parts: Option<String>,
 }

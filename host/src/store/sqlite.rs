@@ -4,30 +4,25 @@
 //! survives the death of the process; with `FULL` that of the machine too, at
 //! the price of one flush to disk per commit.
 
+mod caching;
+mod claim;
+mod opening;
+mod retention;
+
+pub use opening::StoreOpenError;
+
 use super::records::{NewRun, RunRecord, RunSummary, StepRecord};
 use super::{RunStore, StoreFuture};
 use crate::contract::{Change, Claim, RunStatus, StepStatus, StopMode, StoreError};
-use crate::limits::{STOP_POLL, STORE_BUSY, STORE_BUSY_PAUSE};
+use crate::limits::STOP_POLL;
 use jiff::Timestamp;
 use rusqlite::{
     Connection, ErrorCode, OptionalExtension as _, Row, Transaction, TransactionBehavior, params,
 };
 use serde_json::{Map, Value};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError, TryLockError};
-use std::thread;
-use std::time::Instant;
 use tokio::sync::Notify;
-
-/// What leads from each version of the schema to the next, from an empty file on.
-const MIGRATIONS: [&str; 2] = [
-    include_str!("schema.sql"),
-    "ALTER TABLE steps ADD COLUMN cache_key TEXT;
-     CREATE INDEX steps_by_cache_key ON steps (cache_key) WHERE cache_key IS NOT NULL;",
-];
-
-/// Version of the schema that they lead to.
-const SCHEMA_VERSION: i64 = MIGRATIONS.len() as i64;
 
 /// Runs in a SQLite file. Clones share the file.
 #[derive(Debug, Clone)]
@@ -41,31 +36,6 @@ struct Shared {
     stop_asked: Notify,
 }
 
-/// Why a store cannot be opened.
-#[derive(Debug, thiserror::Error)]
-pub enum StoreOpenError {
-    /// SQLite cannot use the file.
-    #[error("the run store {} cannot be opened: {error}", file.display())]
-    Sqlite {
-        /// The file.
-        file: PathBuf,
-        /// SQLite's reason.
-        error: rusqlite::Error,
-    },
-    /// A later version of this software wrote it.
-    #[error(
-        "the run store {} has version {found}, this program knows up to {SCHEMA_VERSION}: use the \
-         program that wrote it, or another state directory",
-        file.display()
-    )]
-    Newer {
-        /// The file.
-        file: PathBuf,
-        /// Its version.
-        found: i64,
-    },
-}
-
 impl SqliteStore {
     /// Opens a file, and creates it if need be. `durable`: commits survive a
     /// power cut.
@@ -74,32 +44,12 @@ impl SqliteStore {
     ///
     /// When the file cannot be used.
     pub fn open(file: &Path, durable: bool) -> Result<Self, StoreOpenError> {
-        let give_up_at = Instant::now() + STORE_BUSY;
-        let opened = loop {
-            match connect(file, durable) {
-                // SQLite does not wait where two switch a new file to WAL at once.
-                Err(error) if is_busy(&error) && Instant::now() < give_up_at => {
-                    thread::sleep(STORE_BUSY_PAUSE);
-                }
-                opened => break opened,
-            }
-        };
-        match opened {
-            Ok((connection, SCHEMA_VERSION)) => Ok(Self {
-                shared: Arc::new(Shared {
-                    connection: Mutex::new(connection),
-                    stop_asked: Notify::new(),
-                }),
+        Ok(Self {
+            shared: Arc::new(Shared {
+                connection: Mutex::new(opening::open(file, durable)?),
+                stop_asked: Notify::new(),
             }),
-            Ok((_, found)) => Err(StoreOpenError::Newer {
-                file: file.to_owned(),
-                found,
-            }),
-            Err(error) => Err(StoreOpenError::Sqlite {
-                file: file.to_owned(),
-                error,
-            }),
-        }
+        })
     }
 
     /// All runs, newest first.
@@ -147,6 +97,24 @@ impl SqliteStore {
         .await
     }
 
+    /// What the host app left with a run for starting it again; none when it left
+    /// nothing, or there is no run of that id.
+    ///
+    /// # Errors
+    ///
+    /// When the file cannot be read.
+    pub async fn document(&self, id: &str) -> Result<Option<String>, StoreError> {
+        let id = id.to_owned();
+        self.with(move |connection| {
+            connection
+                .prepare_cached("SELECT document FROM runs WHERE id = ?1")?
+                .query_row([&id], |row| row.get(0))
+                .optional()
+                .map(Option::flatten)
+        })
+        .await
+    }
+
     /// Works with the connection on a thread that may block.
     async fn with<T: Send + 'static>(
         &self,
@@ -162,7 +130,7 @@ impl SqliteStore {
             )
         });
         match result.await {
-            Ok(result) => result.map_err(unavailable),
+            Ok(result) => result.map_err(|error| unavailable(&error)),
             Err(error) => Err(StoreError::Unavailable(error.to_string())),
         }
     }
@@ -179,7 +147,7 @@ impl SqliteStore {
         let word: Option<Option<String>> = connection
             .prepare_cached("SELECT stop_mode FROM runs WHERE id = ?1")
             .and_then(|mut statement| statement.query_row([run], |row| row.get(0)).optional())
-            .map_err(unavailable)?;
+            .map_err(|error| unavailable(&error))?;
         let word = word.ok_or(StoreError::UnknownRun)?;
         Ok(word.as_deref().and_then(StopMode::from_word))
     }
@@ -190,17 +158,33 @@ impl RunStore for SqliteStore {
         Box::pin(self.with(move |connection| {
             let transaction = write(connection)?;
             transaction.execute(
-                "INSERT INTO runs (id, name, target, status, created_at) VALUES (?1, ?2, ?3, ?4, ?5)",
-                params![run.id, run.name, run.target, RunStatus::Running.word(), now()],
+                "INSERT INTO runs (id, name, target, status, created_at, document)
+                 VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
+                params![
+                    run.id,
+                    run.name,
+                    run.target,
+                    RunStatus::Running.word(),
+                    now(),
+                    run.document
+                ],
             )?;
             let mut insert = transaction.prepare(
-                "INSERT INTO steps (run, name, position, status, cache_key)
-                 VALUES (?1, ?2, ?3, ?4, ?5)",
+                "INSERT INTO steps (run, name, position, status, cache_key, cache_parts)
+                 VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
             )?;
             for (position, step) in (0_i64..).zip(&run.steps) {
                 let pending = StepStatus::Pending.word();
                 let cache_key = run.cache_keys.get(step);
-                insert.execute(params![run.id, step, position, pending, cache_key])?;
+                let cache_parts = run.cache_parts.get(step);
+                insert.execute(params![
+                    run.id,
+                    step,
+                    position,
+                    pending,
+                    cache_key,
+                    cache_parts
+                ])?;
             }
             drop(insert);
             transaction.commit()
@@ -210,21 +194,13 @@ impl RunStore for SqliteStore {
     fn open<'s>(&'s self, run: &'s str) -> StoreFuture<'s, Claim> {
         let run = run.to_owned();
         Box::pin(async move {
-            let epoch = self
-                .with(move |connection| {
-                    connection
-                        .prepare_cached(
-                            "UPDATE runs SET epoch = epoch + 1 WHERE id = ?1 RETURNING epoch",
-                        )?
-                        .query_row([&run], |row| row.get::<_, i64>(0))
-                        .optional()
-                })
-                .await?;
-            let epoch = epoch.ok_or(StoreError::UnknownRun)?;
-            Ok(Claim {
-                epoch: epoch.unsigned_abs(),
-                attempts: Vec::new(),
-            })
+            let claim = self.with(move |connection| {
+                let transaction = write(connection)?;
+                let claim = claim::take(&transaction, &run)?;
+                transaction.commit()?;
+                Ok(claim)
+            });
+            claim.await?.ok_or(StoreError::UnknownRun)
         })
     }
 
@@ -256,17 +232,7 @@ impl RunStore for SqliteStore {
 
     fn cached<'s>(&'s self, run: &'s str, step: &'s str) -> StoreFuture<'s, bool> {
         let (run, step) = (run.to_owned(), step.to_owned());
-        Box::pin(self.with(move |connection| {
-            connection
-                .prepare_cached(
-                    "SELECT EXISTS (
-                         SELECT 1 FROM steps own JOIN steps earlier USING (cache_key)
-                         WHERE own.run = ?1 AND own.name = ?2 AND earlier.status = ?3)",
-                )?
-                .query_row(params![run, step, StepStatus::Completed.word()], |row| {
-                    row.get(0)
-                })
-        }))
+        Box::pin(self.with(move |connection| caching::is_known(connection, &run, &step)))
     }
 
     fn wait_for_stop<'s>(
@@ -324,55 +290,23 @@ impl RunStore for SqliteStore {
     }
 }
 
-/// Opens the file, and gives the version of its schema as well.
-fn connect(file: &Path, durable: bool) -> rusqlite::Result<(Connection, i64)> {
-    let mut connection = Connection::open(file)?;
-    connection.busy_timeout(STORE_BUSY)?;
-    connection.pragma_update(None, "journal_mode", "WAL")?;
-    let synchronous = if durable { "FULL" } else { "NORMAL" };
-    connection.pragma_update(None, "synchronous", synchronous)?;
-    connection.pragma_update(None, "foreign_keys", true)?;
-    let version = migrate(&mut connection)?;
-    Ok((connection, version))
-}
-
-fn is_busy(error: &rusqlite::Error) -> bool {
-    error.sqlite_error_code() == Some(ErrorCode::DatabaseBusy)
-}
-
-/// Brings the schema up to date and gives its version; a newer one is left
-/// alone.
-fn migrate(connection: &mut Connection) -> rusqlite::Result<i64> {
-    let transaction = write(connection)?;
-    let version: i64 = transaction.query_row("PRAGMA user_version", [], |row| row.get(0))?;
-    if version >= SCHEMA_VERSION {
-        return Ok(version);
-    }
-    let done = usize::try_from(version).unwrap_or_default();
-    for migration in MIGRATIONS.iter().skip(done) {
-        transaction.execute_batch(migration)?;
-    }
-    transaction.pragma_update(None, "user_version", SCHEMA_VERSION)?;
-    transaction.commit()?;
-    Ok(SCHEMA_VERSION)
-}
-
 fn apply(transaction: &Transaction<'_>, run: &str, change: &Change) -> rusqlite::Result<()> {
     match change {
         Change::Intent(intent) => {
             transaction
                 .prepare_cached(
-                    "INSERT INTO attempts (run, step, number, status, idempotency_key)
-                     VALUES (?1, ?2, ?3, ?4, ?5)
+                    "INSERT INTO attempts (run, step, number, status, idempotency_key, place)
+                     VALUES (?1, ?2, ?3, ?4, ?5, ?6)
                      ON CONFLICT (run, step, number) DO UPDATE SET
-                         idempotency_key = excluded.idempotency_key",
+                         idempotency_key = excluded.idempotency_key, place = excluded.place",
                 )?
                 .execute(params![
                     run,
                     intent.step,
                     intent.attempt,
                     StepStatus::Starting.word(),
-                    intent.idempotency_key
+                    intent.idempotency_key,
+                    intent.place
                 ])?;
             transaction
                 .prepare_cached(
@@ -541,8 +475,25 @@ fn unknown_word(column: usize) -> rusqlite::Error {
     rusqlite::Error::InvalidColumnType(column, "status".to_owned(), rusqlite::types::Type::Text)
 }
 
-fn unavailable(error: rusqlite::Error) -> StoreError {
-    StoreError::Unavailable(error.to_string())
+/// What went wrong, and what to do about it. Plugins hear it too, so it names no
+/// file.
+fn unavailable(error: &rusqlite::Error) -> StoreError {
+    let what_to_do = match error.sqlite_error_code() {
+        Some(ErrorCode::DiskFull | ErrorCode::SystemIoFailure) => {
+            "; see whether there is room on the disk of the state directory"
+        }
+        Some(ErrorCode::ReadOnly | ErrorCode::CannotOpen | ErrorCode::PermissionDenied) => {
+            "; see whether the state directory can be written to"
+        }
+        Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) => {
+            "; it is damaged: put a copy of it back"
+        }
+        Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => {
+            "; another process has been writing to it for too long"
+        }
+        _ => "",
+    };
+    StoreError::Unavailable(format!("{error}{what_to_do}"))
 }
 
 fn now() -> i64 {

@@ -7,6 +7,7 @@ mod config;
 mod conformance;
 mod http;
 mod orchestrator;
+mod owned;
 mod platform;
 mod sandbox;
 mod session_error;

@@ -9,7 +9,7 @@ use super::bindings::zenml::flavor::types::{
 };
 use super::store::ImportedStore;
 use super::submission::client;
-use super::{Plugin, invalid, submitted};
+use super::{Plugin, invalid, owned, submitted};
 use crate::dag::machine::ExecutionMode;
 use crate::limits;
 use crate::modal::image::RegistryLogin;
@@ -68,6 +68,17 @@ impl Guest for Plugin {
 
     async fn stop_step(context: Context, metadata: String) -> Result<(), Error> {
         submitted::stop_step(context, metadata).await
+    }
+
+    async fn list_owned(
+        context: Context,
+        environment: Option<String>,
+    ) -> Result<Vec<wit::Owned>, Error> {
+        owned::list(context, environment).await
+    }
+
+    async fn end_sandbox(context: Context, sandbox: String) -> Result<(), Error> {
+        owned::end(context, sandbox).await
     }
 
     async fn validate_stack(components: Vec<wit::StackComponent>) -> Result<(), Error> {

@@ -63,6 +63,7 @@ impl Guest for Plugin {
         let wanted = Wanted {
             tags: &tags,
             finished: include_finished,
+            environment: None,
         };
         let all = opened.client.list_all(&app_id, wanted).await?;
         let listed = all.into_iter().map(|sandbox| Listed {

@@ -7,7 +7,9 @@ use super::bindings::zenml::flavor::types::{
     RunStatus, StepStatus as WitStepStatus, StopMode as WitStopMode, StoreError as WitStoreError,
 };
 use crate::dag::machine::{FinalStatus, RunEnd, StopMode};
-use crate::run::store::{Change, Claim, RunStore, StepStatus, StoreError};
+use crate::run::store::{
+    Change, Claim, Recorded, RecordedAttempt, RunStore, StepStatus, StoreError, Trace,
+};
 
 /// The imported run store.
 #[derive(Debug, Clone, Copy)]
@@ -15,8 +17,7 @@ pub(super) struct ImportedStore;
 
 impl RunStore for ImportedStore {
     async fn open(&self, run: &str) -> Result<Claim, StoreError> {
-        let claim = run_store::open(run.to_owned()).await?;
-        Ok(Claim { epoch: claim.epoch })
+        Ok(run_store::open(run.to_owned()).await?.into())
     }
 
     async fn commit(&self, run: &str, epoch: u64, changes: Vec<Change>) -> Result<(), StoreError> {
@@ -33,15 +34,61 @@ impl RunStore for ImportedStore {
             StopMode::Graceful => WitStopMode::Graceful,
             StopMode::Force => WitStopMode::Force,
         });
-        match run_store::wait_for_stop(run.to_owned(), known).await? {
-            WitStopMode::Graceful => Ok(StopMode::Graceful),
-            WitStopMode::Force => Ok(StopMode::Force),
-        }
+        let asked = run_store::wait_for_stop(run.to_owned(), known).await?;
+        Ok(asked.into())
     }
 
     async fn cached(&self, run: &str, step: &str) -> Result<bool, String> {
         let known = run_store::cached(run.to_owned(), step.to_owned()).await;
         known.map_err(|error| StoreError::from(error).to_string())
+    }
+}
+
+impl From<run_store::Claim> for Claim {
+    fn from(claim: run_store::Claim) -> Self {
+        let steps = claim.steps.into_iter().map(|step| Recorded {
+            step: step.step,
+            attempt: step.attempt,
+            status: step.status.into(),
+        });
+        let attempts = claim.attempts.into_iter().map(|attempt| RecordedAttempt {
+            step: attempt.step,
+            number: attempt.number,
+            trace: Trace {
+                idempotency_key: attempt.idempotency_key,
+                app_id: attempt.place,
+                sandbox: attempt.sandbox,
+            },
+        });
+        Self {
+            epoch: claim.epoch,
+            steps: steps.collect(),
+            attempts: attempts.collect(),
+            stop: claim.stop.map(StopMode::from),
+        }
+    }
+}
+
+impl From<WitStepStatus> for StepStatus {
+    fn from(status: WitStepStatus) -> Self {
+        match status {
+            WitStepStatus::Pending => Self::Pending,
+            WitStepStatus::Starting | WitStepStatus::Running => Self::Running,
+            WitStepStatus::Completed => Self::Final(FinalStatus::Completed),
+            WitStepStatus::Cached => Self::Final(FinalStatus::Cached),
+            WitStepStatus::Failed => Self::Final(FinalStatus::Failed),
+            WitStepStatus::Cancelled => Self::Final(FinalStatus::Cancelled),
+            WitStepStatus::Skipped => Self::Final(FinalStatus::Skipped),
+        }
+    }
+}
+
+impl From<WitStopMode> for StopMode {
+    fn from(mode: WitStopMode) -> Self {
+        match mode {
+            WitStopMode::Graceful => Self::Graceful,
+            WitStopMode::Force => Self::Force,
+        }
     }
 }
 
@@ -62,10 +109,12 @@ impl From<Change> for WitChange {
                 step,
                 attempt,
                 idempotency_key,
+                app_id,
             } => Self::Intent(Intent {
                 step,
                 attempt,
                 idempotency_key,
+                place: app_id,
             }),
             Change::Created {
                 step,

@@ -102,6 +102,8 @@ pub enum AttemptEnd {
     Cancelled,
     /// It was told to end, and may still run: whoever was to end it could not.
     Surviving,
+    /// It failed, and may still run: a further attempt would be a second one.
+    InDoubt,
 }
 
 /// Where a step of a run begins that somebody else has begun.
@@ -112,10 +114,21 @@ pub enum Beginning {
     /// It was about to start: its turn comes without a look at the steps before
     /// it.
     Ready,
-    /// It runs, and is to be watched.
-    Running,
+    /// This attempt was begun, and is to be gone on with.
+    Running(u32),
+    /// It failed before, and waits for this further attempt.
+    Pausing(u32),
     /// It has ended.
     Final(FinalStatus),
+}
+
+/// What somebody else has left of a run.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Begun {
+    /// One entry per step; a missing one means a fresh step.
+    pub steps: Vec<Beginning>,
+    /// The stop that was asked for.
+    pub stop: Option<StopMode>,
 }
 
 /// Where a step stands.
@@ -160,7 +173,8 @@ pub enum Command {
     /// End the attempt under way. Its [`Input::Ended`] still has to come.
     Cut(StepIndex),
     /// Start a pause before the given further attempt. Answered by one
-    /// [`Input::PauseOver`], unless the step is reported first.
+    /// [`Input::PauseOver`], unless the step is reported first. Without an end of
+    /// an attempt before it, somebody else has seen that end.
     Pause(StepIndex, u32, Duration),
     /// Make a final status known. Once per step.
     Report(StepIndex, FinalStatus),
@@ -212,12 +226,6 @@ enum Node {
     Left,
 }
 
-/// The first attempt at a step, under way.
-const ACTIVE: Node = Node::Active {
-    attempt: 0,
-    cut: false,
-};
-
 impl Machine {
     /// A run that has not begun, and the first commands.
     ///
@@ -230,19 +238,20 @@ impl Machine {
         retries: Vec<Retry>,
         longest_pause: Duration,
     ) -> (Self, Vec<Command>) {
-        Self::resumed(graph, mode, max_parallelism, retries, longest_pause, &[])
+        let begun = Begun::default();
+        Self::resumed(graph, mode, max_parallelism, retries, longest_pause, &begun)
     }
 
-    /// A run that somebody else has begun, and the first commands. `beginnings`
-    /// holds one entry per step; a missing one means a fresh step. What ended
-    /// before is not reported again.
+    /// A run that somebody else has begun, and the first commands. What ended
+    /// before is not reported again. A pause between two attempts is made anew:
+    /// nobody knows how much of it is over.
     pub fn resumed(
         graph: Graph,
         mode: ExecutionMode,
         max_parallelism: Option<NonZeroU32>,
         retries: Vec<Retry>,
         longest_pause: Duration,
-        beginnings: &[Beginning],
+        begun: &Begun,
     ) -> (Self, Vec<Command>) {
         let nodes = graph
             .steps()
@@ -264,25 +273,31 @@ impl Machine {
             halted: false,
             aborted: false,
             any_failed: false,
-            stop: None,
+            stop: begun.stop,
         };
         let mut commands = Vec::new();
-        machine.begin(beginnings, &mut commands);
+        machine.begin(begun, &mut commands);
         machine.start_ready(&mut commands);
         (machine, commands)
     }
 
     /// Puts every step where it begins, then draws the conclusions.
-    fn begin(&mut self, beginnings: &[Beginning], commands: &mut Vec<Command>) {
-        let beginning = |step: StepIndex| beginnings.get(step.get()).copied();
+    fn begin(&mut self, begun: &Begun, commands: &mut Vec<Command>) {
+        let beginning = |step: StepIndex| begun.steps.get(step.get()).copied();
         for step in self.graph.steps() {
             match beginning(step).unwrap_or(Beginning::Fresh) {
                 Beginning::Fresh => {}
                 Beginning::Ready => self.set(step, Node::Ready { attempt: 0 }),
-                Beginning::Running => {
-                    self.set(step, ACTIVE);
+                Beginning::Running(attempt) => {
+                    let cut = false;
+                    self.set(step, Node::Active { attempt, cut });
                     self.active += 1;
-                    commands.push(Command::Resume(step, 0));
+                    commands.push(Command::Resume(step, attempt));
+                }
+                Beginning::Pausing(attempt) => {
+                    self.set(step, Node::Pausing { attempt });
+                    let pause = self.pause_before(step, attempt);
+                    commands.push(Command::Pause(step, attempt, pause));
                 }
                 Beginning::Final(status) => self.close(step, Node::Final(status)),
             }
@@ -292,8 +307,17 @@ impl Machine {
         }
         for step in self.graph.steps() {
             if let Some(Beginning::Final(status)) = beginning(step) {
+                // A run in which nothing failed and something was cut short
+                // could not go on then.
+                self.aborted |= matches!(status, FinalStatus::Cancelled | FinalStatus::Skipped);
                 self.conclude(step, status, commands);
             }
+        }
+        if begun.stop.is_some() {
+            self.halt(commands);
+        }
+        if begun.stop == Some(StopMode::Force) {
+            self.cut_active(commands);
         }
     }
 
@@ -385,16 +409,12 @@ impl Machine {
             AttemptEnd::Cancelled => FinalStatus::Cancelled,
             AttemptEnd::Completed => FinalStatus::Completed,
             AttemptEnd::Cached => FinalStatus::Cached,
+            AttemptEnd::InDoubt => FinalStatus::Failed,
             AttemptEnd::Failed => {
-                let retry = self
-                    .retries
-                    .get(step.get())
-                    .copied()
-                    .unwrap_or(Retry::NEVER);
-                if attempt < retry.max_retries && !self.halted {
+                if attempt < self.retry(step).max_retries && !self.halted {
                     let next = attempt + 1;
                     self.set(step, Node::Pausing { attempt: next });
-                    let pause = retry.pause_before(next, self.longest_pause);
+                    let pause = self.pause_before(step, next);
                     commands.push(Command::Pause(step, next, pause));
                     return;
                 }
@@ -542,6 +562,15 @@ impl Machine {
     fn close(&mut self, step: StepIndex, node: Node) {
         self.set(step, node);
         self.open = self.open.saturating_sub(1);
+    }
+
+    fn retry(&self, step: StepIndex) -> Retry {
+        let retry = self.retries.get(step.get());
+        retry.copied().unwrap_or(Retry::NEVER)
+    }
+
+    fn pause_before(&self, step: StepIndex, attempt: u32) -> Duration {
+        self.retry(step).pause_before(attempt, self.longest_pause)
     }
 
     fn node(&self, step: StepIndex) -> Option<Node> {

@@ -2,8 +2,8 @@
 
 use super::graph::{Graph, StepIndex};
 use super::machine::{
-    AttemptEnd, Beginning, Command, ExecutionMode, FinalStatus, Input, Machine, Retry, RunEnd,
-    Standing, StopMode,
+    AttemptEnd, Beginning, Begun, Command, ExecutionMode, FinalStatus, Input, Machine, Retry,
+    RunEnd, Standing, StopMode,
 };
 use std::num::NonZeroU32;
 use std::time::Duration;
@@ -18,7 +18,7 @@ struct Run {
 
 impl Run {
     fn new(mode: ExecutionMode, limit: u32, retries: u32, steps: &[(&str, &[&str])]) -> Self {
-        Self::resumed(mode, limit, retries, steps, &[])
+        Self::resumed(mode, limit, retries, steps, &Begun::default())
     }
 
     fn resumed(
@@ -26,7 +26,7 @@ impl Run {
         limit: u32,
         retries: u32,
         steps: &[(&str, &[&str])],
-        beginnings: &[Beginning],
+        begun: &Begun,
     ) -> Self {
         let owned: Vec<(String, Vec<String>)> = steps
             .iter()
@@ -48,7 +48,7 @@ impl Run {
         };
         let retries = vec![retry; graph.len()];
         let limit = NonZeroU32::new(limit);
-        let (machine, commands) = Machine::resumed(graph, mode, limit, retries, HOUR, beginnings);
+        let (machine, commands) = Machine::resumed(graph, mode, limit, retries, HOUR, begun);
         let mut run = Self {
             machine,
             log: Vec::new(),
@@ -250,31 +250,100 @@ fn an_empty_run_is_complete() {
     assert_eq!(run.machine.end(), Some(RunEnd::Completed));
 }
 
+fn begun(steps: impl Into<Vec<Beginning>>) -> Begun {
+    Begun {
+        steps: steps.into(),
+        stop: None,
+    }
+}
+
 #[test]
 fn what_somebody_else_began_goes_on_where_it_stands() {
     let beginnings = [
         Beginning::Final(FinalStatus::Completed),
-        Beginning::Running,
+        Beginning::Running(0),
         Beginning::Final(FinalStatus::Failed),
         Beginning::Fresh,
     ];
     let mode = ExecutionMode::ContinueOnFailure;
-    let run = Run::resumed(mode, 1, 0, DIAMOND, &beginnings);
+    let run = Run::resumed(mode, 1, 0, DIAMOND, &begun(beginnings));
     assert_eq!(run.log, ["resume b", "d Skipped"]);
-    let mut run = Run::resumed(mode, 1, 0, DIAMOND, &beginnings[..2]);
+    let mut run = Run::resumed(mode, 1, 0, DIAMOND, &begun(&beginnings[..2]));
     assert_eq!(run.log, ["resume b"], "the one place is taken");
     assert_eq!(run.completed("b"), ["b Completed", "start c"]);
 }
 
 #[test]
 fn a_step_about_to_start_needs_no_second_look_at_those_before_it() {
-    let beginnings = [Beginning::Fresh, Beginning::Ready];
+    let steps = begun([Beginning::Fresh, Beginning::Ready]);
     let mode = ExecutionMode::ContinueOnFailure;
-    let mut run = Run::resumed(mode, 0, 0, &[("a", &[]), ("b", &["a"])], &beginnings);
+    let mut run = Run::resumed(mode, 0, 0, &[("a", &[]), ("b", &["a"])], &steps);
     assert_eq!(run.log, ["start a", "start b"]);
     assert_eq!(run.completed("a"), ["a Completed"]);
     assert_eq!(run.completed("b"), ["b Completed"]);
     assert_eq!(run.machine.end(), Some(RunEnd::Completed));
+}
+
+#[test]
+fn attempts_of_somebody_else_count() {
+    let mode = ExecutionMode::ContinueOnFailure;
+    let steps: &[(&str, &[&str])] = &[("a", &[]), ("b", &[])];
+    let left = begun([Beginning::Running(2), Beginning::Pausing(1)]);
+    let mut run = Run::resumed(mode, 0, 2, steps, &left);
+    assert_eq!(run.log, ["resume a", "pause b 2s"]);
+    assert_eq!(run.failed("a"), ["a Failed"], "the third was the last");
+    let b = run.step("b");
+    assert_eq!(run.input(Input::PauseOver(b)), ["start b again (1)"]);
+    assert_eq!(run.failed("b"), ["pause b 6s"]);
+}
+
+#[test]
+fn a_stop_outlives_whoever_heard_of_it() {
+    let mode = ExecutionMode::ContinueOnFailure;
+    let left = |stop| Begun {
+        steps: vec![
+            Beginning::Final(FinalStatus::Completed),
+            Beginning::Running(0),
+        ],
+        stop: Some(stop),
+    };
+    let mut run = Run::resumed(mode, 0, 3, DIAMOND, &left(StopMode::Graceful));
+    assert_eq!(run.log, ["resume b", "c Skipped", "d Skipped"]);
+    assert_eq!(run.completed("b"), ["b Completed"]);
+    assert_eq!(run.machine.end(), Some(RunEnd::Stopped));
+    let mut run = Run::resumed(mode, 0, 3, DIAMOND, &left(StopMode::Force));
+    assert_eq!(run.log, ["resume b", "c Skipped", "d Skipped", "cut b"]);
+    assert_eq!(run.completed("b"), ["b Cancelled"]);
+    assert_eq!(run.machine.end(), Some(RunEnd::Stopped));
+}
+
+#[test]
+fn a_run_that_had_only_to_be_recorded_ends_at_once() {
+    let run = |steps: [FinalStatus; 2], stop| {
+        let left = Begun {
+            steps: steps.map(Beginning::Final).to_vec(),
+            stop,
+        };
+        let mode = ExecutionMode::FailFast;
+        Run::resumed(mode, 0, 0, &[("a", &[]), ("b", &["a"])], &left)
+    };
+    let (completed, skipped) = (FinalStatus::Completed, FinalStatus::Skipped);
+    let ends = [
+        run([completed, FinalStatus::Cached], None),
+        run([completed, skipped], Some(StopMode::Graceful)),
+        run([FinalStatus::Cancelled, skipped], None),
+        run([FinalStatus::Failed, skipped], None),
+    ];
+    for run in &ends {
+        assert_eq!(run.log, [""; 0]);
+    }
+    let expected = [
+        RunEnd::Completed,
+        RunEnd::Stopped,
+        RunEnd::Failed,
+        RunEnd::Failed,
+    ];
+    assert_eq!(ends.map(|run| run.machine.end().unwrap()), expected);
 }
 
 #[test]

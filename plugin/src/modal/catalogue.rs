@@ -24,6 +24,8 @@ pub struct Wanted<'a> {
     pub tags: &'a [(String, String)],
     /// Those that have ended too.
     pub finished: bool,
+    /// Of this environment; absent: of that of the options.
+    pub environment: Option<&'a str>,
 }
 
 impl<P: Platform> Client<P> {
@@ -52,7 +54,8 @@ impl<P: Platform> Client<P> {
         }
     }
 
-    /// The sandboxes of an app, newest first, page after page.
+    /// The sandboxes of an app, newest first, page after page; without an app (an empty
+    /// id) those of the environment.
     ///
     /// # Errors
     ///
@@ -63,9 +66,10 @@ impl<P: Platform> Client<P> {
         app_id: &str,
         wanted: Wanted<'_>,
     ) -> Result<Vec<Listed>, CallError> {
+        let environment = wanted.environment.unwrap_or(&self.options().environment);
         let mut request = SandboxListRequest {
             app_id: app_id.to_owned(),
-            environment_name: self.options().environment.clone(),
+            environment_name: environment.to_owned(),
             include_finished: wanted.finished,
             tags: tags(wanted.tags),
             ..SandboxListRequest::default()

@@ -1,11 +1,11 @@
 //! Creates whose answers were lost: a sandbox that exists must not be forgotten.
 
-use super::call::{CallOptions, Client, Failure};
+use super::call::{Client, Failure};
 use super::error::CallError;
 use super::retry::Policy;
-use super::rpc::SANDBOX_LIST_V2;
 use super::sandbox::{SandboxHandle, SandboxSpec, tags};
 use crate::limits;
+use crate::names::tag;
 use crate::platform::{LogLevel, Platform};
 use modal_proto::client::SandboxListRequest;
 use tonic::Code;
@@ -53,7 +53,9 @@ impl<P: Platform> Client<P> {
         if !is_in_doubt || spec.tags.is_empty() {
             return Err(error.into());
         }
-        match self.find_created(spec).await {
+        let found = self.find_owned(&spec.app_id, &spec.tags).await;
+        // The newest comes first.
+        match found.map(|ids| ids.into_iter().next()) {
             Ok(Some(id)) => {
                 let message = format!("{id} exists, although its create failed: {error}");
                 self.platform().log(LogLevel::Warn, &message);
@@ -67,28 +69,39 @@ impl<P: Platform> Client<P> {
         }
     }
 
-    /// A listing may lag behind, so it takes a few to believe that there is
-    /// nothing.
-    async fn find_created(&self, spec: &SandboxSpec) -> Result<Option<String>, CallError> {
+    /// The sandboxes of an app that carry the tags of one owner, newest first and
+    /// with those that have ended. Whoever created them: the epoch does not count.
+    /// A listing may lag behind, so it takes a few to believe that there are none.
+    ///
+    /// # Errors
+    ///
+    /// When Modal says no, or is not there for [`limits::RECOVERY_PATIENCE`]: then
+    /// nothing is known.
+    pub async fn find_owned(
+        &self,
+        app_id: &str,
+        owner: &[(String, String)],
+    ) -> Result<Vec<String>, CallError> {
+        let lasting: Vec<_> = owner
+            .iter()
+            .filter(|(name, _)| name != tag::EPOCH)
+            .cloned()
+            .collect();
         let request = SandboxListRequest {
-            app_id: spec.app_id.clone(),
+            app_id: app_id.to_owned(),
             environment_name: self.options().environment.clone(),
             include_finished: true,
-            tags: tags(&spec.tags),
+            tags: tags(&lasting),
             ..SandboxListRequest::default()
-        };
-        let options = CallOptions {
-            policy: Policy::patient(limits::RECOVERY_PATIENCE),
-            ..CallOptions::default()
         };
         for pause in limits::RECOVERY_PAUSES {
             self.platform().sleep(pause).await;
-            let answer = self.call(&SANDBOX_LIST_V2, &request, &options).await?;
-            // The newest comes first.
-            if let Some(sandbox) = answer.sandboxes.into_iter().next() {
-                return Ok(Some(sandbox.id));
+            let policy = Policy::patient(limits::RECOVERY_PATIENCE);
+            let found = self.list_page(&request, policy).await?;
+            if !found.is_empty() {
+                return Ok(found.into_iter().map(|sandbox| sandbox.id).collect());
             }
         }
-        Ok(None)
+        Ok(Vec::new())
     }
 }

@@ -5,7 +5,7 @@ use super::events::{Event, RunError};
 use super::plan::PlannedStep;
 use super::publication;
 use super::runner::{Cut, is_cut};
-use super::store::{Change, Failure, RunStore, StepStatus};
+use super::store::{Change, Failure, RunStore, StepStatus, Trace};
 use super::watch::Mark;
 use crate::dag::machine::AttemptEnd;
 use crate::limits;
@@ -20,6 +20,7 @@ use crate::names::{self, tag};
 use crate::platform::{Platform, TransportFault};
 use std::rc::Rc;
 use tokio::sync::{Semaphore, watch};
+use tonic::Code;
 
 /// How an attempt ended.
 #[derive(Debug, Clone, PartialEq)]
@@ -47,7 +48,15 @@ impl Report {
         }
     }
 
-    fn fatal(error: impl Into<RunError>) -> Self {
+    /// A failure after which a sandbox may still run.
+    pub(super) fn in_doubt(reason: impl ToString) -> Self {
+        Self {
+            end: AttemptEnd::InDoubt,
+            ..Self::failed(reason)
+        }
+    }
+
+    pub(super) fn fatal(error: impl Into<RunError>) -> Self {
         let error = error.into();
         Self {
             fatal: Some(error.clone()),
@@ -55,7 +64,7 @@ impl Report {
         }
     }
 
-    fn call_failed(what: &str, error: CallError) -> Self {
+    pub(super) fn call_failed(what: &str, error: CallError) -> Self {
         match error.is_fatal() {
             true => Self::fatal(error),
             false => Self::failed(format!("{what}: {error}")),
@@ -86,8 +95,17 @@ impl Report {
     }
 }
 
+/// An attempt that has its sandbox.
+pub(super) struct Started {
+    pub(super) sandbox: SandboxHandle,
+    /// The app that it is in.
+    pub(super) app_id: String,
+    /// Taken before it was created.
+    pub(super) mark: Mark,
+}
+
 /// Why an attempt got no sandbox.
-enum NotStarted {
+pub(super) enum NotStarted {
     /// It needs none: an earlier result stands for it.
     Cached,
     /// It was told to end before.
@@ -114,6 +132,8 @@ pub struct Attempt<P, S> {
     pub step: Rc<PlannedStep>,
     /// Counted from 0.
     pub number: u32,
+    /// What an earlier controller left of it; none: it begins here.
+    pub trace: Option<Trace>,
     /// When it is to end early.
     pub cut: Cut,
     /// Steps that may be starting at one time.
@@ -124,7 +144,15 @@ impl<P: Platform, S: RunStore> Attempt<P, S> {
     /// Lives it. Whatever happens, no sandbox of it runs on afterwards, as far
     /// as Modal can be reached.
     pub async fn live(mut self) -> Report {
-        let (sandbox, mark) = match self.start().await {
+        let started = match self.trace.take() {
+            None => self.start().await,
+            Some(trace) => Box::pin(self.take_over(trace)).await,
+        };
+        let Started {
+            sandbox,
+            app_id,
+            mark,
+        } = match started {
             Ok(started) => started,
             Err(NotStarted::Cached) => return Report::without_sandbox(AttemptEnd::Cached),
             Err(NotStarted::Cut) => return Report::failed("ended on request"),
@@ -133,13 +161,12 @@ impl<P: Platform, S: RunStore> Attempt<P, S> {
         };
         // Dropped when the sandbox has ended.
         let _lives = self.follow_outputs(&sandbox);
-        let app_id = &self.workspace.app_id;
         let environment = self.step.modal_environment.as_deref();
         let about = names::step_sandbox_metadata(&sandbox.id, environment);
         let ending = tokio::select! {
             biased;
             never = publication::keep_telling(&self.shared, &self.step.name, &about) => match never {},
-            ending = self.shared.watch.ending(&sandbox, app_id, mark) => ending,
+            ending = self.shared.watch.ending(&sandbox, &app_id, mark) => ending,
             () = is_cut(&mut self.cut) => {
                 let ended = self.terminate(&sandbox).await;
                 return self.cut_short(&sandbox, ended);
@@ -154,8 +181,9 @@ impl<P: Platform, S: RunStore> Attempt<P, S> {
                 if let Err(error) = self.terminate(&sandbox).await {
                     self.warn_surviving(&sandbox, &error);
                 }
-                let what = "given up, its sandbox does not answer for itself";
-                let report = Report::call_failed(what, error);
+                let id = &sandbox.id;
+                let what = format!("given up, its sandbox {id} does not answer for itself");
+                let report = Report::call_failed(&what, error);
                 self.confirmed(report, Failure::Silence).await
             }
         }
@@ -204,10 +232,8 @@ impl<P: Platform, S: RunStore> Attempt<P, S> {
     }
 
     /// Until the sandbox exists and is recorded.
-    async fn start(&mut self) -> Result<(SandboxHandle, Mark), NotStarted> {
+    async fn start(&mut self) -> Result<Started, NotStarted> {
         let shared = Rc::clone(&self.shared);
-        let workspace = Rc::clone(&self.workspace);
-        let starting = Rc::clone(&self.starting);
         // Nothing of this step exists yet, so a cut needs no clearing up.
         let cached = tokio::select! {
             biased;
@@ -217,6 +243,19 @@ impl<P: Platform, S: RunStore> Attempt<P, S> {
         if cached.map_err(|reason| NotStarted::NotCached(Report::failed(reason)))? {
             return Err(NotStarted::Cached);
         }
+        let trace = Trace {
+            idempotency_key: shared.client.new_idempotency_key(),
+            app_id: self.workspace.app_id.clone(),
+            sandbox: None,
+        };
+        self.begin(trace).await
+    }
+
+    /// The same, where it is known that there is no sandbox.
+    pub(super) async fn begin(&mut self, trace: Trace) -> Result<Started, NotStarted> {
+        let shared = Rc::clone(&self.shared);
+        let workspace = Rc::clone(&self.workspace);
+        let starting = Rc::clone(&self.starting);
         let image = workspace
             .images
             .from_registry(&self.step.image, self.step.login.as_ref());
@@ -238,21 +277,27 @@ impl<P: Platform, S: RunStore> Attempt<P, S> {
         };
         // Thousands may be waiting for a place: what comes after it is made
         // when it is needed.
-        Ok(Box::pin(self.create(image_id)).await?)
+        Ok(Box::pin(self.create(trace, image_id)).await?)
     }
 
-    async fn create(&self, image_id: String) -> Result<(SandboxHandle, Mark), Report> {
+    async fn create(&self, trace: Trace, image_id: String) -> Result<Started, Report> {
         let shared = &self.shared;
-        let app_id = self.workspace.app_id.clone();
-        let key = shared.client.new_idempotency_key();
+        let Trace {
+            idempotency_key: key,
+            app_id,
+            ..
+        } = trace;
+        // Recorded again for a repeated create: nothing is created by whoever does
+        // not hold the run.
         let intent = Change::Intent {
             step: self.step.name.to_string(),
             attempt: self.number,
             idempotency_key: key.clone(),
+            app_id: app_id.clone(),
         };
         shared.journal.record(intent).await.map_err(Report::fatal)?;
         let mark = shared.watch.mark(&app_id);
-        let spec = self.spec(app_id, image_id);
+        let spec = self.spec(app_id.clone(), image_id);
         // From here on a sandbox may exist whatever happens to the answer, so a
         // cut has to wait for it.
         let sandbox = shared
@@ -262,7 +307,11 @@ impl<P: Platform, S: RunStore> Attempt<P, S> {
             .map_err(create_failed)?;
         shared.starting.succeeded();
         self.announce(&sandbox);
-        Ok((sandbox, mark))
+        Ok(Started {
+            sandbox,
+            app_id,
+            mark,
+        })
     }
 
     fn throttle_listener(&self) -> ThrottleListener {
@@ -271,22 +320,27 @@ impl<P: Platform, S: RunStore> Attempt<P, S> {
     }
 
     fn spec(&self, app_id: String, image_id: String) -> SandboxSpec {
-        let tag = |name: &str, value: &str| (name.to_owned(), value.to_owned());
         SandboxSpec {
             app_id,
             image_id,
             name: Some(names::sandbox_name(&self.step.name, self.number)),
-            tags: vec![
-                tag(tag::RUN, &self.shared.run_id),
-                tag(tag::STEP, &self.step.name),
-                tag(tag::ATTEMPT, &self.number.to_string()),
-                tag(tag::EPOCH, &self.shared.epoch.to_string()),
-            ],
+            tags: self.tags(),
             ..self.step.template.clone()
         }
     }
 
-    fn announce(&self, sandbox: &SandboxHandle) {
+    /// Whose its sandbox is.
+    pub(super) fn tags(&self) -> Vec<(String, String)> {
+        let tag = |name: &str, value: &str| (name.to_owned(), value.to_owned());
+        vec![
+            tag(tag::RUN, &self.shared.run_id),
+            tag(tag::STEP, &self.step.name),
+            tag(tag::ATTEMPT, &self.number.to_string()),
+            tag(tag::EPOCH, &self.shared.epoch.to_string()),
+        ]
+    }
+
+    pub(super) fn announce(&self, sandbox: &SandboxHandle) {
         let step = &self.step.name;
         let journal = &self.shared.journal;
         journal.note(Change::Created {
@@ -311,8 +365,12 @@ impl<P: Platform, S: RunStore> Attempt<P, S> {
             step: None,
             values: on_run.into_iter().collect(),
         });
+        self.tell_started(sandbox);
+    }
+
+    pub(super) fn tell_started(&self, sandbox: &SandboxHandle) {
         self.shared.events.send(Event::StepStarted {
-            step: Rc::clone(step),
+            step: Rc::clone(&self.step.name),
             attempt: self.number,
             sandbox: sandbox.id.clone(),
         });
@@ -347,18 +405,25 @@ impl<P: Platform, S: RunStore> Attempt<P, S> {
         lives
     }
 
-    async fn terminate(&self, sandbox: &SandboxHandle) -> Result<(), CallError> {
+    /// Ends a sandbox, if it is still ours to end. One that is not there any more
+    /// is no failure.
+    pub(super) async fn terminate(&self, sandbox: &SandboxHandle) -> Result<(), CallError> {
         let patience = limits::TERMINATE_PATIENCE;
         let client = &self.shared.client;
         let hurried = async {
             self.shared.hurry().await;
             client.platform().sleep(limits::TERMINATE_IN_A_HURRY).await;
         };
-        let terminating = client.within(
-            patience,
-            "SandboxTerminate",
-            client.terminate_sandbox(sandbox, patience),
-        );
+        let terminating = async {
+            if !self.shared.journal.holds().await {
+                return Ok(());
+            }
+            let ending = client.terminate_sandbox(sandbox, patience);
+            match client.within(patience, "SandboxTerminate", ending).await {
+                Err(error) if error.is(Code::NotFound) => Ok(()),
+                ended => ended,
+            }
+        };
         tokio::select! {
             biased;
             ended = terminating => ended,
@@ -371,7 +436,7 @@ impl<P: Platform, S: RunStore> Attempt<P, S> {
         }
     }
 
-    fn warn_surviving(&self, sandbox: &SandboxHandle, error: &CallError) {
+    pub(super) fn warn_surviving(&self, sandbox: &SandboxHandle, error: &CallError) {
         self.shared.events.send(Event::Warning {
             step: Some(Rc::clone(&self.step.name)),
             message: format!(
@@ -384,9 +449,13 @@ impl<P: Platform, S: RunStore> Attempt<P, S> {
 
 fn create_failed(failure: CreateError) -> Report {
     let fatal = failure.error().is_fatal();
+    let reason = format!("its sandbox could not be created: {failure}");
     Report {
         fatal: fatal.then(|| failure.error().clone().into()),
-        ..Report::failed(format!("its sandbox could not be created: {failure}"))
+        ..match failure {
+            CreateError::Failed(_) => Report::failed(reason),
+            CreateError::InDoubt { .. } => Report::in_doubt(reason),
+        }
     }
 }
 

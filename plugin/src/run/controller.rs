@@ -3,10 +3,11 @@
 use super::attempt::{Attempt, Report};
 use super::events::{Event, EventSink, RunError, StepFinished};
 use super::journal::Journal;
+use super::left::Left;
 use super::plan::{Plan, PlannedStep};
 use super::runner::{Attempting, Happened, Runner, Work};
 use super::starting::Starting;
-use super::store::{Change, RunStore, StepStatus, StoreError};
+use super::store::{Change, RunStore, StepStatus, StoreError, Trace};
 use super::watch::Watch;
 use crate::dag::graph::StepIndex;
 use crate::dag::machine::{AttemptEnd, FinalStatus, Input, Machine, RunEnd, Standing, StopMode};
@@ -17,7 +18,8 @@ use crate::names::metadata;
 use crate::platform::Platform;
 use futures::future::{FutureExt as _, LocalBoxFuture};
 use futures::stream::{FuturesUnordered, StreamExt as _};
-use std::collections::BTreeMap;
+use std::cell::RefCell;
+use std::collections::{BTreeMap, HashMap};
 use std::future::{Future, ready};
 use std::pin::pin;
 use std::rc::Rc;
@@ -77,6 +79,8 @@ pub struct Workspace<P> {
 /// A run that Modal and the run store have accepted.
 pub struct Controller<P: Platform, S: RunStore> {
     shared: Rc<Shared<P, S>>,
+    /// The stop that was asked for before.
+    stop: Option<StopMode>,
     runner: Runner<Steps<P, S>>,
     background: mpsc::UnboundedReceiver<LocalBoxFuture<'static, ()>>,
 }
@@ -85,6 +89,8 @@ pub struct Controller<P: Platform, S: RunStore> {
 struct Steps<P, S> {
     shared: Rc<Shared<P, S>>,
     steps: Vec<PreparedStep<P>>,
+    /// What an earlier controller left of attempts, until they are gone on with.
+    traces: RefCell<HashMap<StepIndex, Trace>>,
 }
 
 struct PreparedStep<P> {
@@ -93,8 +99,8 @@ struct PreparedStep<P> {
 }
 
 impl<P: Platform, S: RunStore> Controller<P, S> {
-    /// Takes charge of the run and meets Modal for the first time. No sandbox
-    /// exists yet.
+    /// Takes charge of the run and meets Modal for the first time. Nothing is
+    /// created yet, and nothing that an earlier controller left is touched.
     ///
     /// # Errors
     ///
@@ -106,7 +112,9 @@ impl<P: Platform, S: RunStore> Controller<P, S> {
         events: EventSink,
     ) -> Result<Self, RunError> {
         let claim = store.open(&plan.run_id).await?;
-        let journal = Journal::new(store.clone(), plan.run_id.clone(), claim.epoch);
+        let epoch = claim.epoch;
+        let journal = Journal::new(store.clone(), plan.run_id.clone(), epoch);
+        let left = Left::of(claim, &plan.graph)?;
         let needs_token = plan.steps.iter().any(|step| step.template.gpu.is_none());
         let mut warming_up = match needs_token && client.options().sandbox_v2 {
             true => Some(warm_up(client.clone()).boxed_local()),
@@ -150,19 +158,21 @@ impl<P: Platform, S: RunStore> Controller<P, S> {
                 .collect(),
         });
         let retries = steps.iter().map(|step| step.plan.retry).collect();
-        let machine = Machine::new(
+        let stop = left.begun.stop;
+        let machine = Machine::resumed(
             plan.graph,
             plan.mode,
             plan.max_parallelism,
             retries,
             limits::STEP_RETRY_PAUSE_LONGEST,
+            &left.begun,
         );
         let (sender, background) = mpsc::unbounded_channel();
         if let Some(rest) = warming_up {
             let _ = sender.send(rest);
         }
         let shared = Rc::new(Shared {
-            epoch: claim.epoch,
+            epoch,
             watch: Watch::new(client.clone(), &plan.run_id),
             run_id: plan.run_id,
             client,
@@ -172,15 +182,17 @@ impl<P: Platform, S: RunStore> Controller<P, S> {
             starting: Rc::default(),
             outputs: Semaphore::new(limits::OUTPUTS_AT_ONCE),
             late_outputs: Semaphore::new(limits::LATE_OUTPUTS_AT_ONCE),
-            hurry: watch::channel(false).0,
+            hurry: watch::channel(stop == Some(StopMode::Force)).0,
             background: sender,
         });
         let work = Steps {
             shared: Rc::clone(&shared),
             steps,
+            traces: RefCell::new(left.traces),
         };
         Ok(Self {
             shared,
+            stop,
             runner: Runner::new(machine, work, limits::STARTING_AT_ONCE),
             background,
         })
@@ -202,8 +214,14 @@ impl<P: Platform, S: RunStore> Controller<P, S> {
                 end,
                 reason: error.as_ref().map(ToString::to_string),
             });
+            let mut end = end;
             if let Err(failure) = shared.journal.flush().await {
                 error.get_or_insert(RunError::Store(failure));
+                // A success that is not recorded is none: somebody else may have
+                // the run, and say so.
+                if end == RunEnd::Completed {
+                    end = RunEnd::Failed;
+                }
             }
             shared.events.send(Event::RunFinished {
                 end,
@@ -225,7 +243,11 @@ impl<P: Platform, S: RunStore> Controller<P, S> {
         let store_failure = shared.journal.failed();
         let mut store_failure = pin!(store_failure);
         let mut error = None;
-        beside.listen_for_stop(&shared.store, &shared.run_id, None);
+        beside.stopped = self.stop;
+        // Nothing goes further than force.
+        if self.stop != Some(StopMode::Force) {
+            beside.listen_for_stop(&shared.store, &shared.run_id, self.stop);
+        }
         loop {
             if let Some(end) = self.runner.machine().end() {
                 return (end, error);
@@ -385,6 +407,10 @@ impl<P: Platform, S: RunStore> Work for Steps<P, S> {
             workspace: Rc::clone(&prepared.workspace),
             step: Rc::clone(&prepared.plan),
             number: attempting.number,
+            trace: match attempting.resumed {
+                true => self.traces.borrow_mut().remove(&attempting.step),
+                false => None,
+            },
             cut: attempting.cut,
             starting: attempting.starting,
         };

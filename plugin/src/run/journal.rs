@@ -64,10 +64,7 @@ impl<S: RunStore> Journal<S> {
             self.writing.set(false);
             match result {
                 // Who waits and sees its sender dropped asks for the failure.
-                Err(error) => {
-                    *self.failed.borrow_mut() = Some(error);
-                    self.failure.notify_waiters();
-                }
+                Err(error) => self.fail(error),
                 Ok(()) => {
                     for recorded in waiting.into_iter().flatten() {
                         let _ = recorded.send(());
@@ -125,6 +122,27 @@ impl<S: RunStore> Journal<S> {
             }
             failure.await;
         }
+    }
+
+    /// Whether this is still the holder of the run: false only when the store says
+    /// that somebody else has it. To be asked before anything of the run is ended.
+    pub async fn holds(&self) -> bool {
+        match self.failure() {
+            Some(error) => error != StoreError::Fenced,
+            None => {
+                let asked = self.store.commit(&self.run, self.epoch, Vec::new()).await;
+                let is_fenced = asked == Err(StoreError::Fenced);
+                if is_fenced {
+                    self.fail(StoreError::Fenced);
+                }
+                !is_fenced
+            }
+        }
+    }
+
+    fn fail(&self, error: StoreError) {
+        self.failed.borrow_mut().get_or_insert(error);
+        self.failure.notify_waiters();
     }
 
     fn failure(&self) -> Option<StoreError> {

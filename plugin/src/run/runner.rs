@@ -171,9 +171,10 @@ impl<W: Work> Runner<W> {
                     }
                 }
                 Command::Pause(step, _, pause) => {
-                    let report = self.reports.get(&step);
-                    self.work
-                        .ended(step, FinalStatus::Failed, report, Some(pause));
+                    if let Some(report) = self.reports.get(&step) {
+                        self.work
+                            .ended(step, FinalStatus::Failed, Some(report), Some(pause));
+                    }
                     let pause = self.work.pause(pause);
                     self.pauses.push(Box::pin(async move {
                         pause.await;

@@ -1,6 +1,6 @@
 //! The run store as the controller sees it.
 
-use crate::dag::machine::{RunEnd, StopMode};
+use crate::dag::machine::{FinalStatus, RunEnd, StopMode};
 use std::future::Future;
 
 /// What a run has done so far, kept by the host.
@@ -75,11 +75,51 @@ pub enum Failure {
     Silence,
 }
 
-/// The right to change a run.
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// The right to change a run, and what is known about it.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Claim {
     /// Goes with every change; a later claim has a higher one.
     pub epoch: u64,
+    /// Where steps stand that an earlier controller recorded something of.
+    pub steps: Vec<Recorded>,
+    /// Attempts that it recorded, those of one step by number.
+    pub attempts: Vec<RecordedAttempt>,
+    /// The stop that was asked for.
+    pub stop: Option<StopMode>,
+}
+
+/// Where a step was left by an earlier controller.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Recorded {
+    /// Which.
+    pub step: String,
+    /// The attempt that it was at, counted from 0.
+    pub attempt: u32,
+    /// Where it stands. Pending: that attempt failed, and another one was to
+    /// follow.
+    pub status: StepStatus,
+}
+
+/// An attempt that an earlier controller recorded.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RecordedAttempt {
+    /// At which step.
+    pub step: String,
+    /// Counted from 0.
+    pub number: u32,
+    /// What the create request went with.
+    pub trace: Trace,
+}
+
+/// What is left of an attempt whose end is not known.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Trace {
+    /// Went with the create request.
+    pub idempotency_key: String,
+    /// The app that it went to.
+    pub app_id: String,
+    /// The sandbox, if it is known.
+    pub sandbox: Option<String>,
 }
 
 /// Something that happened in a run.
@@ -93,6 +133,8 @@ pub enum Change {
         attempt: u32,
         /// Goes with the create request and its repetitions.
         idempotency_key: String,
+        /// The app that they go to.
+        app_id: String,
     },
     /// The sandbox exists.
     Created {
@@ -137,10 +179,10 @@ pub enum Change {
 pub enum StepStatus {
     /// Waits, also between two attempts.
     Pending,
-    /// Has a sandbox.
+    /// Has a sandbox, or is about to have one.
     Running,
     /// It ended.
-    Final(crate::dag::machine::FinalStatus),
+    Final(FinalStatus),
 }
 
 /// Why the store refused or failed.

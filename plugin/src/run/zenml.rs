@@ -171,7 +171,7 @@ impl<Z: Server> ZenmlStore<Z> {
 
 impl<Z: Server> RunStore for ZenmlStore<Z> {
     async fn open(&self, _: &str) -> Result<Claim, StoreError> {
-        Ok(Claim { epoch: 0 })
+        Ok(Claim::default())
     }
 
     /// Only where the sandboxes of steps are is published: the rest the server

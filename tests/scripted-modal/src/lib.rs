@@ -12,12 +12,14 @@
 mod answer;
 mod command;
 mod faults;
+mod gate;
 mod methods;
 mod sandboxes;
 mod server;
 
 pub use command::Command;
 pub use faults::{Faults, Throttle};
+pub use gate::Gate;
 pub use sandboxes::Ended;
 pub use server::{Counts, Server};
 

@@ -2,6 +2,7 @@
 
 use crate::answer::{Body, Code, Failure, framed, streaming, trailers, unary};
 use crate::faults::{Bucket, Fate};
+use crate::gate::Gate;
 use crate::sandboxes::Sandboxes;
 use crate::{Counts, Script};
 use bytes::Bytes;
@@ -30,6 +31,7 @@ const TOKEN: &str = "e30.e30.sig";
 #[derive(Debug)]
 pub(crate) struct World {
     pub(crate) script: Script,
+    pub(crate) gate: Gate,
     pub(crate) url: String,
     pub(crate) state: Mutex<State>,
 }
@@ -44,8 +46,9 @@ pub(crate) struct State {
 }
 
 impl World {
-    pub(crate) fn new(script: Script, url: String) -> Self {
+    pub(crate) fn new(script: Script, gate: Gate, url: String) -> Self {
         Self {
+            gate,
             state: Mutex::new(State {
                 sandboxes: Sandboxes::default(),
                 counts: Counts::default(),
@@ -75,6 +78,7 @@ impl World {
         let message = body.ok().filter(|body| body.len() >= 5);
         let message = message.map(|body| body.slice(5..)).unwrap_or_default();
         let delay = self.script.delay;
+        self.gate.pass().await;
         if fate == Fate::Refused {
             pause(delay).await;
             return Ok(unary(Err(Code::Unavailable.into())));
@@ -86,6 +90,7 @@ impl World {
         let key = parts.headers.get("x-idempotency-key");
         let key = key.and_then(|key| key.to_str().ok()).unwrap_or_default();
         let result = self.perform(method, key, message).await;
+        self.gate.pass().await;
         pause(match method {
             "SandboxCreateV2" => delay + self.script.create_delay,
             _ => delay,
@@ -132,12 +137,7 @@ impl World {
             "SandboxWaitV2" => self.wait(message).await,
             "SandboxListV2" if self.script.lists => {
                 let request: SandboxListRequest = decode(message);
-                let sandboxes = self.state().sandboxes.page(
-                    &request.app_id,
-                    request.before_timestamp,
-                    request.include_finished,
-                    self.script.page,
-                );
+                let sandboxes = self.state().sandboxes.page(&request, self.script.page);
                 Ok(framed(&SandboxListResponse { sandboxes }))
             }
             "SandboxTerminateV2" => {

@@ -2,7 +2,8 @@
 
 use crate::command::Command;
 use modal_proto::client::{
-    GenericResult, GenericStatus, SandboxCreateV2Request, SandboxInfo, SandboxTag, TaskInfo,
+    GenericResult, GenericStatus, SandboxCreateV2Request, SandboxInfo, SandboxListRequest,
+    SandboxTag, TaskInfo,
 };
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -97,20 +98,17 @@ impl Sandboxes {
     }
 
     /// One page of a listing, newest first.
-    pub(crate) fn page(
-        &self,
-        app: &str,
-        before: f64,
-        finished: bool,
-        size: usize,
-    ) -> Vec<SandboxInfo> {
+    pub(crate) fn page(&self, wanted: &SandboxListRequest, size: usize) -> Vec<SandboxInfo> {
+        let before = wanted.before_timestamp;
         let end = match before > 0.0 {
             true => self.all.partition_point(|one| one.created_at < before),
             false => self.all.len(),
         };
         let older = self.all.iter().take(end).rev();
         older
-            .filter(|one| one.app == app && (finished || one.result().is_none()))
+            .filter(|one| one.app == wanted.app_id)
+            .filter(|one| wanted.include_finished || one.result().is_none())
+            .filter(|one| wanted.tags.iter().all(|tag| one.tags.contains(tag)))
             .take(size)
             .map(|one| one.info())
             .collect()

@@ -1,8 +1,8 @@
 //! The server and the thread it runs on.
 
-use crate::Script;
 use crate::methods::World;
 use crate::sandboxes::Ended;
+use crate::{Gate, Script};
 use hyper::server::conn::http2;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
@@ -36,10 +36,19 @@ impl Server {
     ///
     /// When the system gives no port or no thread.
     pub fn start(script: Script) -> io::Result<Self> {
+        Self::behind(Gate::default(), script)
+    }
+
+    /// The same, with a gate before every call.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::start`].
+    pub fn behind(gate: Gate, script: Script) -> io::Result<Self> {
         let listener = StdListener::bind((Ipv4Addr::LOCALHOST, 0))?;
         listener.set_nonblocking(true)?;
         let url = format!("http://{}", listener.local_addr()?);
-        let world = Arc::new(World::new(script, url));
+        let world = Arc::new(World::new(script, gate, url));
         let of_thread = Arc::clone(&world);
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()

@@ -5,6 +5,8 @@ pub(crate) mod doctor;
 pub(crate) mod flavors;
 pub(crate) mod logs;
 pub(crate) mod modal_local;
+pub(crate) mod reap;
+pub(crate) mod resume;
 pub(crate) mod run;
 pub(crate) mod runs;
 pub(crate) mod sandbox;
@@ -61,4 +63,13 @@ fn span(from: i64, to: i64) -> String {
 /// Now, in the store's terms.
 fn now() -> i64 {
     jiff::Timestamp::now().as_microsecond()
+}
+
+/// Seconds in the store's terms.
+#[allow(
+    clippy::cast_possible_truncation,
+    reason = "a time that no clock has becomes the last one there is"
+)]
+fn microseconds(seconds: f64) -> i64 {
+    (seconds * 1_000_000.0) as i64
 }

@@ -117,13 +117,18 @@ impl Json {
                 emit(&output_object(&step, attempt, stream, &rest));
             }
         }
-        emit(&json!({
-            "event": "run-finished",
-            "status": status.word(),
-            "error": error,
-            "steps": self.steps,
-        }));
+        run_finished(status, error, &self.steps);
     }
+}
+
+/// The last object about a run.
+pub(crate) fn run_finished(status: RunStatus, error: Option<String>, steps: &Map<String, Value>) {
+    emit(&json!({
+        "event": "run-finished",
+        "status": status.word(),
+        "error": error,
+        "steps": steps,
+    }));
 }
 
 /// An attempt that failed and will be followed by another one: the step has not

@@ -5,7 +5,7 @@ mod lines;
 mod live;
 mod plain;
 
-pub(crate) use json::{Characters, output_object};
+pub(crate) use json::{Characters, output_object, run_finished};
 
 use crate::exit::Failure;
 use crate::terminal;

@@ -20,6 +20,7 @@ const PIPELINE_KEYS: &[&str] = &[
     "settings",
     "resources",
     "environment",
+    "enable_cache",
     "run_dir",
     "files",
 ];
@@ -32,6 +33,7 @@ const STEP_KEYS: &[&str] = &[
     "resources",
     "environment",
     "retry",
+    "enable_cache",
 ];
 
 const RESOURCE_KEYS: &[&str] = &["cpu_count", "gpu_count", "memory"];
@@ -76,6 +78,19 @@ impl Decoder<'_> {
                 |decoder, item| decoder.parsed(item, "a relative path", help),
             )
         });
+        let caches = |step: &Step| step.enable_cache == Some(true);
+        let any_caches = common.enable_cache == Some(true)
+            || steps.as_ref().is_some_and(|steps| steps.iter().any(caches));
+        if let Some(place) = fields.get("run_dir").filter(|_| run_dir == Some(true))
+            && any_caches
+        {
+            self.report(
+                place,
+                "the steps share a directory, so none of them can have `enable_cache: true`: one \
+                 that does not run leaves nothing there for the others",
+                "remove one of the two",
+            );
+        }
         Some(PipelineFile {
             name: name?,
             execution_mode: execution_mode.unwrap_or_default(),
@@ -84,6 +99,7 @@ impl Decoder<'_> {
             settings: common.settings,
             resources: common.resources,
             environment: common.environment,
+            enable_cache: common.enable_cache,
             run_dir: run_dir.unwrap_or_default(),
             files: files.unwrap_or_default(),
             steps: steps?,
@@ -155,6 +171,7 @@ impl Decoder<'_> {
             resources: common.resources,
             environment: common.environment,
             retry,
+            enable_cache: common.enable_cache,
         })
     }
 
@@ -206,11 +223,15 @@ impl Decoder<'_> {
         let environment = fields
             .get("environment")
             .and_then(|place| self.environment(place));
+        let enable_cache = fields
+            .get("enable_cache")
+            .and_then(|place| self.boolean(place));
         Common {
             image,
             settings: settings.unwrap_or_default(),
             resources: resources.unwrap_or_default(),
             environment: environment.unwrap_or_default(),
+            enable_cache,
         }
     }
 
@@ -357,4 +378,5 @@ struct Common {
     settings: Settings,
     resources: Resources,
     environment: Environment,
+    enable_cache: Option<bool>,
 }

@@ -381,3 +381,21 @@ fn reading_may_fail_as_well() {
         "p.yaml: the file could not be read: the disk is gone; check the path and its permissions"
     );
 }
+
+#[test]
+fn steps_that_share_a_directory_do_not_cache() {
+    assert_told!(told(&[
+        (
+            "p.yaml",
+            "name: p\nrun_dir: true\nenable_cache: true\nsteps: {a: {command: [a]}}\n",
+        ),
+        (
+            "p.yaml",
+            "name: p\nrun_dir: true\nsteps: {a: {command: [a], enable_cache: true}}\n",
+        ),
+        (
+            "p.yaml",
+            "name: p\nsteps: {a: {command: [a], enable_cache: yes}}\n",
+        ),
+    ]));
+}

@@ -268,3 +268,22 @@ fn readers_are_read() {
     let pipeline = PipelineFile::from_reader("p.yaml", FULL.as_bytes()).unwrap();
     assert_eq!(pipeline, parse("p.yaml", FULL));
 }
+
+#[test]
+fn a_step_caches_when_it_or_the_pipeline_says_so() {
+    for (pipeline, step, caches) in [
+        ("", "", false),
+        ("enable_cache: true", "", true),
+        ("enable_cache: true", ", enable_cache: false", false),
+        ("enable_cache: false", ", enable_cache: true", true),
+        ("", ", enable_cache: true", true),
+        ("enable_cache:", ", enable_cache: ~", false),
+    ] {
+        let document = format!("name: p\n{pipeline}\nsteps: {{a: {{command: [a]{step}}}}}\n");
+        let pipeline = parse("p.yaml", &document);
+        let effective = pipeline.steps[0].effective(&pipeline);
+        assert_eq!(effective.enable_cache, caches, "{document}");
+        let again = serde_json::to_string(&pipeline).unwrap();
+        assert_eq!(parse("p.json", &again), pipeline);
+    }
+}

@@ -152,6 +152,7 @@ fn step() -> impl Strategy<Value = Value> {
         optional("resources", resources()),
         optional("environment", environment()),
         optional("retry", retry),
+        optional("enable_cache", Just(Value::from(false))),
     ])
 }
 
@@ -173,6 +174,7 @@ fn pipeline() -> impl Strategy<Value = Value> {
         optional("settings", settings()),
         optional("resources", resources()),
         optional("environment", environment()),
+        optional("enable_cache", Just(Value::from(false))),
         optional("run_dir", any::<bool>().prop_map(Value::from)),
         optional(
             "files",

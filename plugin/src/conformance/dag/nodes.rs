@@ -7,7 +7,8 @@ use super::super::fakes::{FakeSandboxes, Fault, Script, put};
 use super::{node_status, not_a_graph, sorted};
 use crate::dag::graph::{Graph, StepIndex};
 use crate::dag::machine::{
-    AttemptEnd, Beginning, ExecutionMode, FinalStatus, Input as Told, Machine, Standing, StopMode,
+    AttemptEnd, Beginning, Begun, ExecutionMode, FinalStatus, Input as Told, Machine, Standing,
+    StopMode,
 };
 use crate::limits;
 use crate::run::runner::{Attempting, Runner, Work, is_cut, parallelism, starts_at_once};
@@ -47,14 +48,17 @@ pub(super) fn run(input: &Input<'_>) -> Option<Value> {
         Some(Ok(limit)) => limit,
         Some(Err(negative)) => return Some(nothing_started(error("ValueError", negative))),
     };
-    let beginnings: Vec<Beginning> = nodes.iter().map(|node| node.beginning).collect();
+    let begun = Begun {
+        steps: nodes.iter().map(|node| node.beginning).collect(),
+        stop: None,
+    };
     let machine = Machine::resumed(
         graph,
         ExecutionMode::ContinueOnFailure,
         limit,
         Vec::new(),
         Duration::ZERO,
-        &beginnings,
+        &begun,
     );
     let work = Nodes::new(input, nodes);
     let log = Rc::clone(&work.log);
@@ -220,7 +224,7 @@ fn beginning(status: &str) -> Option<Beginning> {
     Some(match status {
         "not_ready" => Beginning::Fresh,
         "ready" | "starting" => Beginning::Ready,
-        "running" => Beginning::Running,
+        "running" => Beginning::Running(0),
         "completed" => Beginning::Final(FinalStatus::Completed),
         "failed" => Beginning::Final(FinalStatus::Failed),
         "skipped" => Beginning::Final(FinalStatus::Skipped),
@@ -241,7 +245,7 @@ impl Nodes {
     fn new(input: &Input<'_>, nodes: Vec<Node>) -> Self {
         let running = nodes
             .iter()
-            .filter(|node| node.beginning == Beginning::Running);
+            .filter(|node| node.beginning == Beginning::Running(0));
         let said = running.map(|node| (node.id.clone(), "running".to_owned()));
         let log = Log {
             said: said.collect(),

@@ -4,6 +4,7 @@
 mod auth;
 mod calls;
 mod images;
+mod listing;
 mod outputs;
 mod recovery;
 mod router;

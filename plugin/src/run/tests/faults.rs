@@ -11,6 +11,10 @@ fn is_intent(change: &Change) -> bool {
     matches!(change, Change::Intent { .. })
 }
 
+fn is_end(change: &Change) -> bool {
+    matches!(change, Change::Run { .. })
+}
+
 fn is_created(change: &Change) -> bool {
     matches!(change, Change::Created { .. })
 }
@@ -156,6 +160,17 @@ fn nothing_is_created_that_is_not_recorded() {
     );
     assert_eq!(outcome.end, RunEnd::Failed);
     assert!(fake.sent_to("SandboxCreateV2").is_empty());
+}
+
+#[test]
+fn a_success_that_cannot_be_recorded_is_none() {
+    let store = Store::failing(is_end, StoreError::Fenced);
+    let fake = server(|_| None);
+    let steps = vec![step("a", &[])];
+    let outcome = run_with(&fake, store, pipeline(ExecutionMode::FailFast, steps));
+    assert_eq!(outcome.end, RunEnd::Failed);
+    assert_eq!(outcome.error, Some(RunError::Store(StoreError::Fenced)));
+    assert_eq!(outcome.status("a"), FinalStatus::Completed);
 }
 
 #[test]

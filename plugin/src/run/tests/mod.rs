@@ -4,6 +4,7 @@ mod crowds;
 mod endings;
 mod faults;
 mod planning;
+mod resuming;
 
 use crate::dag::machine::{ExecutionMode, FinalStatus, RunEnd, StopMode};
 use crate::modal::channel::Endpoint;
@@ -36,6 +37,10 @@ struct StoreState {
     changes: Vec<Change>,
     /// The change that cannot be recorded, and why.
     fails: Option<(At, StoreError)>,
+    /// Whether somebody else has the run.
+    is_fenced: bool,
+    /// What an earlier controller left.
+    left: Claim,
 }
 
 impl Store {
@@ -53,13 +58,15 @@ impl Store {
 
 impl RunStore for Store {
     async fn open(&self, _: &str) -> Result<Claim, StoreError> {
-        Ok(Claim { epoch: 7 })
+        let left = self.0.borrow().left.clone();
+        Ok(Claim { epoch: 7, ..left })
     }
 
     async fn commit(&self, _: &str, epoch: u64, changes: Vec<Change>) -> Result<(), StoreError> {
         assert_eq!(epoch, 7);
         let mut state = self.0.borrow_mut();
         match &state.fails {
+            _ if state.is_fenced => return Err(StoreError::Fenced),
             Some((at, error)) if changes.iter().any(at) => return Err(error.clone()),
             _ => state.changes.extend(changes),
         }

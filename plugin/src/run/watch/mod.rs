@@ -42,6 +42,11 @@ pub struct Watch<P> {
 #[derive(Debug, Clone, Copy)]
 pub struct Mark(f64);
 
+impl Mark {
+    /// Before anything was created.
+    pub const BEGINNING: Self = Self(0.0);
+}
+
 impl<P: Platform> Watch<P> {
     /// Watches nothing yet.
     pub fn new(client: Client<P>, run_id: &str) -> Self {

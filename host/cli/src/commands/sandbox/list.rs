@@ -2,7 +2,7 @@
 
 use super::connection;
 use crate::args::{ListArgs, Pair};
-use crate::commands::local_time;
+use crate::commands::{local_time, microseconds};
 use crate::exit::{Exit, Failure};
 use crate::{plugin, remote, terminal};
 use flavor_host::contract::Listed;
@@ -60,13 +60,4 @@ fn object(sandbox: Listed) -> Value {
         "created_at": microseconds(sandbox.created_at),
         "tags": tags,
     })
-}
-
-/// As all times of this program are written.
-#[allow(
-    clippy::cast_possible_truncation,
-    reason = "a time that no clock has becomes the last one there is"
-)]
-fn microseconds(seconds: f64) -> i64 {
-    (seconds * 1_000_000.0) as i64
 }

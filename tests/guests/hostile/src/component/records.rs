@@ -43,6 +43,7 @@ fn change(words: &[&str]) -> Change {
             step: step(),
             attempt: u32::MAX,
             idempotency_key: text(words, 2).to_owned(),
+            place: text(words, 2).to_owned(),
         }),
         "created" => Change::Created(Created {
             step: step(),

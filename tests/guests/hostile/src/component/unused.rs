@@ -81,6 +81,17 @@ impl orchestrator::Guest for Hostile {
         unsupported()
     }
 
+    async fn list_owned(
+        _: orchestrator::Context,
+        _: Option<String>,
+    ) -> Result<Vec<orchestrator::Owned>, Error> {
+        unsupported()
+    }
+
+    async fn end_sandbox(_: orchestrator::Context, _: String) -> Result<(), Error> {
+        unsupported()
+    }
+
     async fn validate_stack(_: Vec<orchestrator::StackComponent>) -> Result<(), Error> {
         unsupported()
     }
