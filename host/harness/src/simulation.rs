@@ -219,9 +219,7 @@ impl Simulation {
             }
             match ended {
                 // Whoever looks after runs tries again for a while.
-                Ok(ended)
-                    if ended.end == RunEnd::Refused && ended.fault.is_none() && !is_first =>
-                {
+                Ok(ended) if ended.end == RunEnd::Refused && ended.fault.is_none() && !is_first => {
                     refused += 1;
                     if refused > limits::RESUMES {
                         return Ended {
@@ -509,6 +507,10 @@ fn steps(
                     step.status = change.status;
                     step.exit_code = change.exit_code;
                     step.reason.clone_from(&change.reason);
+                    // Some attempts fail before a sandbox is asked for.
+                    if matches!(change.status, StepStatus::Failed | StepStatus::Completed) {
+                        step.attempts = step.attempts.max(change.attempt.saturating_add(1));
+                    }
                 }
             }
             _ => {}

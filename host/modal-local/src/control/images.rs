@@ -62,11 +62,13 @@ impl ControlPlane {
         if let Some(image) = store.images.get(&id) {
             return Ok((Arc::clone(image), core.record(Vec::new())));
         }
-        tracing::warn!(
-            image = %id,
-            definition = definition.dockerfile_commands.first(),
-            "the local Modal ignores images: commands run on this machine as it is"
-        );
+        if core.executor.ignores_images() {
+            tracing::warn!(
+                image = %id,
+                definition = definition.dockerfile_commands.first(),
+                "the local Modal ignores images: commands run on this machine as it is"
+            );
+        }
         let image = Image {
             id,
             definition,

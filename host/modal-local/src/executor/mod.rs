@@ -84,6 +84,11 @@ pub(crate) trait Executor: fmt::Debug + Send + Sync + 'static {
     /// Drops what is kept of every sandbox but its output. None runs any more.
     fn close(&self) -> BoxFuture<'static, ()>;
 
+    /// Whether commands run in something else than the image that they ask for.
+    fn ignores_images(&self) -> bool {
+        true
+    }
+
     /// How far an image is. Where images are ignored, all are there.
     fn build(&self, _: &ImageId) -> Build {
         Build::Done

@@ -183,6 +183,11 @@ impl Executor for ScriptedExecutor {
         async {}.boxed()
     }
 
+    fn ignores_images(&self) -> bool {
+        // No command runs at all.
+        false
+    }
+
     fn build(&self, image: &ImageId) -> Build {
         if self.images.build_time.is_zero() && self.images.failure.is_none() {
             return Build::Done;
