@@ -8,7 +8,7 @@ use serde_json::{Map, Value};
 use similar::{ChangeTag, TextDiff};
 
 use crate::outcome::{Outcome, StepOutcome};
-use crate::scenario::{Expectations, Milestone, Passed, Range, RunEnd};
+use crate::scenario::{Expectations, Milestone, Passed, Range, RunEnd, Scenario};
 
 /// One thing that is not as expected.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -45,10 +45,14 @@ impl Display for Difference {
 }
 
 impl Outcome {
-    /// What is not as expected. What must never happen is in
+    /// What is not as the scenario expects it. What must never happen is in
     /// [`Outcome::violations`].
+    ///
+    /// Where nothing is left to chance, every fault of the scenario has to happen: one
+    /// that does not tests nothing.
     #[must_use]
-    pub fn differences(&self, expect: &Expectations) -> Vec<Difference> {
+    pub fn differences(&self, scenario: &Scenario) -> Vec<Difference> {
+        let expect = &scenario.expect;
         let mut verdict = Verdict {
             outcome: self,
             differences: Vec::new(),
@@ -59,13 +63,14 @@ impl Outcome {
         verdict.texts(expect);
         verdict.amounts(expect);
         verdict.metadata(expect);
+        verdict.faults(scenario);
         verdict.differences
     }
 
     /// Whether everything is as expected, and nothing happened that must not.
     #[must_use]
-    pub fn passes(&self, expect: &Expectations) -> bool {
-        self.violations.is_empty() && self.differences(expect).is_empty()
+    pub fn passes(&self, scenario: &Scenario) -> bool {
+        self.violations.is_empty() && self.differences(scenario).is_empty()
     }
 
     /// What the steps passed, in the order of the events.
@@ -126,6 +131,21 @@ impl Verdict<'_> {
             expected: expected.to_string(),
             found: found.to_string(),
         });
+    }
+
+    fn faults(&mut self, scenario: &Scenario) {
+        if !scenario.chance.is_none() {
+            return;
+        }
+        for (index, fault) in scenario.faults.iter().enumerate() {
+            if !self.outcome.faults.contains(fault) {
+                self.differences.push(Difference {
+                    what: format!("faults[{index}]"),
+                    expected: "it to happen".to_owned(),
+                    found: "that it did not".to_owned(),
+                });
+            }
+        }
     }
 
     fn run(&mut self, expect: &Expectations) {

@@ -96,7 +96,7 @@ pub(crate) fn once<'c>(simulation: &Simulation, run: Run<'c>) -> Tested<'c> {
     Tested {
         case: run.case,
         seed: run.seed,
-        differences: outcome.differences(&scenario.expect),
+        differences: outcome.differences(scenario),
         took: begin.elapsed(),
         outcome,
         shrunk: None,
@@ -116,7 +116,7 @@ fn shrunk(simulation: &Simulation, tested: &mut Tested<'_>, left_to_shrink: &Ato
     }
     let rules = broken_rules(&tested.outcome);
     let is_same = |other: &Outcome| match rules.is_empty() {
-        true => !other.differences(&scenario.expect).is_empty(),
+        true => !other.differences(scenario).is_empty(),
         false => !rules.is_disjoint(&broken_rules(other)),
     };
     tested.shrunk = shrink(simulation, scenario, tested.seed, &tested.outcome, is_same);
