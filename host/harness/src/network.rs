@@ -12,6 +12,8 @@ use http_body::{Body, Frame};
 use http_body_util::{BodyExt as _, Full};
 use modal_local::Service;
 use modal_local::simulated::Simulated;
+use modal_proto::RETRY_POLICY_TYPE;
+use modal_proto::client::{RpcRetryPolicy, RpcStatus};
 use prost::Message;
 use std::convert::Infallible;
 use std::pin::Pin;
@@ -312,19 +314,15 @@ fn throttled(after: Option<Duration>) -> Response<tonic::body::Body> {
     let Some(after) = after else {
         return refusal(status);
     };
-    let delay = prost_types::Duration {
-        seconds: i64::try_from(after.as_secs()).unwrap_or(i64::MAX),
-        nanos: i32::try_from(after.subsec_nanos()).unwrap_or(0),
-    };
-    let info = RetryInfo {
-        retry_delay: Some(delay),
+    let policy = RpcRetryPolicy {
+        retry_after_secs: after.as_secs_f32(),
     };
     let details = RpcStatus {
         code: tonic::Code::ResourceExhausted.into(),
         message: message.to_owned(),
         details: vec![prost_types::Any {
-            type_url: "type.googleapis.com/google.rpc.RetryInfo".to_owned(),
-            value: info.encode_to_vec(),
+            type_url: format!("type.modal.com/{RETRY_POLICY_TYPE}"),
+            value: policy.encode_to_vec(),
         }],
     };
     let details = Bytes::from(details.encode_to_vec());
@@ -333,24 +331,6 @@ fn throttled(after: Option<Duration>) -> Response<tonic::body::Body> {
         message,
         details,
     ))
-}
-
-/// `google.rpc.Status`.
-#[derive(Clone, PartialEq, Message)]
-struct RpcStatus {
-    #[prost(int32, tag = "1")]
-    code: i32,
-    #[prost(string, tag = "2")]
-    message: String,
-    #[prost(message, repeated, tag = "3")]
-    details: Vec<prost_types::Any>,
-}
-
-/// `google.rpc.RetryInfo`.
-#[derive(Clone, PartialEq, Message)]
-struct RetryInfo {
-    #[prost(message, optional, tag = "1")]
-    retry_delay: Option<prost_types::Duration>,
 }
 
 /// The body of an answer, on its way into the trace and to the plugin.
