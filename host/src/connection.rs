@@ -10,6 +10,7 @@ use crate::http::{Gate, GateOptions};
 use crate::log::GuestLog;
 use crate::redact::Redactor;
 use crate::run::StartError;
+use crate::surroundings::Surroundings;
 use crate::target::Target;
 use flavor_policy::Refusal;
 use serde_json::{Map, Value};
@@ -66,6 +67,7 @@ impl Connection {
             credentials: Credentials::new(vec![credentials.credential(label)]),
             resolver: host.resolver(),
             log: Arc::clone(&log),
+            surroundings: host.surroundings().clone(),
         });
         Ok(Opened {
             service: Service {
@@ -78,6 +80,7 @@ impl Connection {
             forwardable,
             redactor,
             log,
+            surroundings: host.surroundings().clone(),
         })
     }
 }
@@ -93,6 +96,7 @@ pub(crate) struct Opened {
     pub(crate) forwardable: Option<TokenPair>,
     pub(crate) redactor: Redactor,
     pub(crate) log: Arc<GuestLog>,
+    pub(crate) surroundings: Surroundings,
 }
 
 impl Opened {
@@ -103,6 +107,7 @@ impl Opened {
             run: None,
             forwardable: self.forwardable.clone(),
             log: Arc::clone(&self.log),
+            surroundings: self.surroundings.clone(),
         }
     }
 

@@ -7,15 +7,12 @@ use crate::limits::Limits;
 use crate::log::GuestLog;
 use crate::redact::Redactor;
 use crate::store::OwnRun;
+use crate::surroundings::{Chance, Clocks, ImportCall, Observer, Seed, Surroundings};
 use flavor_policy::Policy;
 use std::sync::Arc;
-use std::time::Duration;
-use tokio::time::Instant;
 use wasmtime::component::ResourceTable;
-use wasmtime::{StoreLimits, StoreLimitsBuilder};
-use wasmtime_wasi::{
-    HostMonotonicClock, HostWallClock, WasiCtx, WasiCtxBuilder, WasiCtxView, WasiView,
-};
+use wasmtime::{ResourceLimiter, StoreLimits, StoreLimitsBuilder};
+use wasmtime_wasi::{WasiCtx, WasiCtxBuilder, WasiCtxView, WasiView};
 use wasmtime_wasi_http::{WasiHttpCtx, WasiHttpCtxView, WasiHttpView};
 
 /// The state behind a store: everything that an instance's imports reach.
@@ -24,10 +21,17 @@ pub(crate) struct GuestState {
     wasi: WasiCtx,
     http: WasiHttpCtx,
     pub(crate) gate: Gate,
-    pub(crate) store_limits: StoreLimits,
+    pub(crate) store_limits: Limiter,
     pub(crate) run: Option<Arc<OwnRun>>,
     pub(crate) forwardable: Option<TokenPair>,
     pub(crate) log: Arc<GuestLog>,
+    /// The clocks that it reads.
+    pub(crate) time: Clocks,
+    /// Chance from a seed; none: the operating system's.
+    pub(crate) chance: Option<Chance>,
+    /// Random bytes in one call.
+    pub(crate) random_bytes: u64,
+    pub(crate) surroundings: Surroundings,
 }
 
 /// What an instance may reach.
@@ -40,11 +44,17 @@ pub(crate) struct Grants {
     pub(crate) forwardable: Option<TokenPair>,
     /// The log.
     pub(crate) log: Arc<GuestLog>,
+    /// Where it is.
+    pub(crate) surroundings: Surroundings,
 }
 
 impl Grants {
     /// Nothing but a log.
-    pub(crate) fn nothing(limits: &Limits, resolver: Arc<dyn Resolver>) -> Self {
+    pub(crate) fn nothing(
+        limits: &Limits,
+        resolver: Arc<dyn Resolver>,
+        surroundings: Surroundings,
+    ) -> Self {
         let log = Arc::new(GuestLog::new(Redactor::default(), limits));
         Self {
             gate: Gate::new(GateOptions {
@@ -53,10 +63,12 @@ impl Grants {
                 credentials: Credentials::default(),
                 resolver,
                 log: Arc::clone(&log),
+                surroundings: surroundings.clone(),
             }),
             run: None,
             forwardable: None,
             log,
+            surroundings,
         }
     }
 }
@@ -67,10 +79,11 @@ impl GuestState {
         table.set_max_capacity(limits.resources);
         let mut http = WasiHttpCtx::new();
         http.set_field_size_limit(limits.header_bytes);
+        let clocks = Clocks::new(&grants.surroundings);
         let mut wasi = WasiCtxBuilder::new();
         // tokio's clock, so that whoever pauses that one pauses the guest too.
-        wasi.monotonic_clock(TokioClock::now())
-            .wall_clock(TokioClock::now())
+        wasi.monotonic_clock(clocks.clone())
+            .wall_clock(clocks.clone())
             .max_random_size(limits.random_bytes)
             .allow_blocking_current_thread(false);
         Self {
@@ -78,18 +91,82 @@ impl GuestState {
             wasi: wasi.build(),
             http,
             gate: grants.gate,
-            store_limits: StoreLimitsBuilder::new()
-                .memory_size(limits.memory_bytes)
-                .memories(limits.memories)
-                .table_elements(limits.table_elements)
-                .tables(limits.tables)
-                .instances(limits.instances)
-                .trap_on_grow_failure(false)
-                .build(),
+            store_limits: Limiter {
+                limits: StoreLimitsBuilder::new()
+                    .memory_size(limits.memory_bytes)
+                    .memories(limits.memories)
+                    .table_elements(limits.table_elements)
+                    .tables(limits.tables)
+                    .instances(limits.instances)
+                    .trap_on_grow_failure(false)
+                    .build(),
+                observer: grants.surroundings.observer.clone(),
+            },
             run: grants.run,
             forwardable: grants.forwardable,
             log: grants.log,
+            time: clocks,
+            chance: grants.surroundings.seed.as_ref().map(Seed::next_instance),
+            random_bytes: limits.random_bytes,
+            surroundings: grants.surroundings,
         }
+    }
+
+    /// Tells whoever listens.
+    pub(crate) fn observe(&self, call: ImportCall<'_>) {
+        if let Some(observer) = &self.surroundings.observer {
+            observer.observe(call);
+        }
+    }
+}
+
+/// What memories and tables of an instance may take.
+pub(crate) struct Limiter {
+    limits: StoreLimits,
+    observer: Option<Arc<dyn Observer>>,
+}
+
+impl ResourceLimiter for Limiter {
+    fn memory_growing(
+        &mut self,
+        current: usize,
+        desired: usize,
+        maximum: Option<usize>,
+    ) -> wasmtime::Result<bool> {
+        let grows = self.limits.memory_growing(current, desired, maximum)?;
+        if let Some(observer) = self.observer.as_ref().filter(|_| grows) {
+            observer.observe(ImportCall::Grown(desired));
+        }
+        Ok(grows)
+    }
+
+    fn table_growing(
+        &mut self,
+        current: usize,
+        desired: usize,
+        maximum: Option<usize>,
+    ) -> wasmtime::Result<bool> {
+        self.limits.table_growing(current, desired, maximum)
+    }
+
+    fn memory_grow_failed(&mut self, error: wasmtime::Error) -> wasmtime::Result<()> {
+        self.limits.memory_grow_failed(error)
+    }
+
+    fn table_grow_failed(&mut self, error: wasmtime::Error) -> wasmtime::Result<()> {
+        self.limits.table_grow_failed(error)
+    }
+
+    fn instances(&self) -> usize {
+        self.limits.instances()
+    }
+
+    fn tables(&self) -> usize {
+        self.limits.tables()
+    }
+
+    fn memories(&self) -> usize {
+        self.limits.memories()
     }
 }
 
@@ -109,44 +186,5 @@ impl WasiHttpView for GuestState {
             table: &mut self.table,
             hooks: &mut self.gate,
         }
-    }
-}
-
-/// Time as tokio has it: real, or paused by a test.
-#[derive(Debug, Clone, Copy)]
-struct TokioClock {
-    start: Instant,
-    unix: Duration,
-}
-
-impl TokioClock {
-    fn now() -> Self {
-        let unix = std::time::SystemTime::now()
-            .duration_since(std::time::UNIX_EPOCH)
-            .unwrap_or_default();
-        Self {
-            start: Instant::now(),
-            unix,
-        }
-    }
-}
-
-impl HostMonotonicClock for TokioClock {
-    fn resolution(&self) -> u64 {
-        1
-    }
-
-    fn now(&self) -> u64 {
-        u64::try_from(self.start.elapsed().as_nanos()).unwrap_or(u64::MAX)
-    }
-}
-
-impl HostWallClock for TokioClock {
-    fn resolution(&self) -> Duration {
-        Duration::from_nanos(1)
-    }
-
-    fn now(&self) -> Duration {
-        self.unix + self.start.elapsed()
     }
 }

@@ -15,6 +15,7 @@ use crate::imports;
 use crate::instance::Instance;
 use crate::limits::Limits;
 use crate::run::StartError;
+use crate::surroundings::Surroundings;
 use serde_json::Value;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -26,6 +27,7 @@ use wasmtime::component::{Accessor, Component, Linker};
 #[derive(Clone)]
 pub struct Host {
     shared: Arc<Shared>,
+    surroundings: Surroundings,
 }
 
 struct Shared {
@@ -43,6 +45,7 @@ pub struct HostBuilder {
     cache: Option<PathBuf>,
     limits: Limits,
     resolver: Arc<dyn Resolver>,
+    surroundings: Surroundings,
 }
 
 impl Default for HostBuilder {
@@ -51,6 +54,7 @@ impl Default for HostBuilder {
             cache: None,
             limits: Limits::default(),
             resolver: Arc::new(SystemResolver),
+            surroundings: Surroundings::default(),
         }
     }
 }
@@ -80,6 +84,14 @@ impl HostBuilder {
         self
     }
 
+    /// Puts plugins elsewhere than on this machine. [`Plugin::within`] does so for
+    /// one plugin.
+    #[must_use]
+    pub fn surroundings(mut self, surroundings: Surroundings) -> Self {
+        self.surroundings = surroundings;
+        self
+    }
+
     /// The host.
     ///
     /// # Errors
@@ -103,6 +115,7 @@ impl HostBuilder {
                 limits: self.limits,
                 resolver: self.resolver,
             }),
+            surroundings: self.surroundings,
         })
     }
 }
@@ -130,6 +143,11 @@ impl Host {
     /// Where names are looked up for its plugins.
     pub(crate) fn resolver(&self) -> Arc<dyn Resolver> {
         Arc::clone(&self.shared.resolver)
+    }
+
+    /// Where its plugins are.
+    pub(crate) fn surroundings(&self) -> &Surroundings {
+        &self.surroundings
     }
 
     /// Loads a plugin: from the cache, or by compiling it, which takes up to a
@@ -196,6 +214,15 @@ impl Plugin {
     /// What identifies the component.
     pub fn digest(&self) -> Digest {
         self.digest
+    }
+
+    /// The same plugin elsewhere: its instances from now on are in these
+    /// surroundings. Costs nothing; the compiled code is shared.
+    #[must_use]
+    pub fn within(&self, surroundings: Surroundings) -> Self {
+        let mut plugin = self.clone();
+        plugin.host.surroundings = surroundings;
+        plugin
     }
 
     /// The host that loaded it.
@@ -297,7 +324,11 @@ impl Plugin {
         ) -> wasmtime::Result<Result<T, contract::Error>>,
     ) -> Result<T, Error> {
         let limits = self.host.limits();
-        let grants = Grants::nothing(limits, self.host.resolver());
+        let grants = Grants::nothing(
+            limits,
+            self.host.resolver(),
+            self.host.surroundings().clone(),
+        );
         let mut instance = self.instantiate(grants).await?;
         Ok(instance.call(limits.call_time, call).await??)
     }

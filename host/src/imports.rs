@@ -6,14 +6,15 @@ use crate::contract::bindings::zenml::flavor::{credentials, log, run_store, type
 use crate::contract::{Change, Claim, CredentialPair, Refusal, StopMode, StoreError};
 use crate::guest::GuestState;
 use crate::store::OwnRun;
+use crate::surroundings::ImportCall;
+use crate::wasi;
 use std::sync::Arc;
 use wasmtime::Result;
 use wasmtime::component::{Accessor, HasData, Linker, Resource, ResourceTable};
+use wasmtime_wasi::WasiView as _;
 use wasmtime_wasi::cli::{WasiCli, WasiCliView as _};
 use wasmtime_wasi::clocks::{WasiClocks, WasiClocksView as _};
-use wasmtime_wasi::p2::bindings::{cli, clocks, random};
-use wasmtime_wasi::random::WasiRandom;
-use wasmtime_wasi::{WasiView as _, p3};
+use wasmtime_wasi::p2::bindings::{cli, clocks};
 use wasmtime_wasi_io::bindings::wasi::io::{self, poll};
 use wasmtime_wasi_io::poll::DynPollable;
 
@@ -31,8 +32,7 @@ impl HasData for Contract {
 /// When two definitions clash: a defect of the host.
 pub(crate) fn link(linker: &mut Linker<GuestState>) -> Result<()> {
     Flavor::add_to_linker::<_, Contract>(linker, |state| state)?;
-    p3::clocks::add_to_linker(linker)?;
-    p3::random::add_to_linker(linker)?;
+    wasi::link(linker)?;
     wasmtime_wasi_http::p3::add_to_linker(linker)?;
     link_standard_library(linker)
 }
@@ -46,9 +46,6 @@ fn link_standard_library(linker: &mut Linker<GuestState>) -> Result<()> {
     io::streams::add_to_linker::<_, Streams>(linker, |state| state.ctx().table)?;
     clocks::monotonic_clock::add_to_linker::<_, WasiClocks>(linker, GuestState::clocks)?;
     clocks::wall_clock::add_to_linker::<_, WasiClocks>(linker, GuestState::clocks)?;
-    random::insecure_seed::add_to_linker::<_, WasiRandom>(linker, |state| {
-        state.ctx().ctx.random()
-    })?;
     cli::environment::add_to_linker::<_, WasiCli>(linker, GuestState::cli)?;
     cli::exit::add_to_linker::<_, WasiCli>(linker, GuestState::cli)?;
     cli::stdin::add_to_linker::<_, WasiCli>(linker, GuestState::cli)?;
@@ -109,12 +106,23 @@ impl types::Host for &mut GuestState {}
 
 impl log::Host for &mut GuestState {
     fn emit(&mut self, level: log::Level, message: String) {
-        self.log.emit(level, message);
+        let word = match level {
+            log::Level::Trace => "trace",
+            log::Level::Debug => "debug",
+            log::Level::Info => "info",
+            log::Level::Warn => "warn",
+            log::Level::Error => "error",
+        };
+        if let Some(line) = self.log.emit(level, message) {
+            let line = &line;
+            self.observe(ImportCall::Log { level: word, line });
+        }
     }
 }
 
 impl credentials::Host for &mut GuestState {
     fn forwardable(&mut self) -> Result<CredentialPair, Refusal> {
+        self.observe(ImportCall::Credentials(self.forwardable.is_some()));
         match &self.forwardable {
             Some(pair) => Ok(CredentialPair {
                 id: pair.id().to_owned(),

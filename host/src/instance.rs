@@ -1,7 +1,7 @@
 //! One instance of a plugin: a store, and calls into it under limits.
 
 use crate::contract::bindings::{Flavor as Bindings, FlavorPre};
-use crate::engine::{CpuMeter, Ticking};
+use crate::engine::{CpuMeter, Ticking, Turns};
 use crate::error::Error;
 use crate::events::Malformed;
 use crate::guest::GuestState;
@@ -61,7 +61,11 @@ impl Instance {
         ticking: Ticking,
     ) -> Result<Self, Error> {
         let asked = state.gate.asked();
-        let meter = CpuMeter::new(limits.cpu_between_returns, asked);
+        let turns = match state.surroundings.uninterrupted {
+            true => Turns::Uninterrupted,
+            false => Turns::Shared,
+        };
+        let meter = CpuMeter::new(limits.cpu_between_returns, asked, turns);
         let mut store = limited(pre.engine(), state, limits, &meter);
         let cpu_limit = limits.cpu_between_returns;
         let bindings = {
@@ -190,10 +194,11 @@ fn explain(meter: &CpuMeter, limit: Duration, error: &wasmtime::Error) -> Error 
 #[cfg(test)]
 mod tests {
     use super::limited;
-    use crate::engine::{self, CpuMeter};
+    use crate::engine::{self, CpuMeter, Turns};
     use crate::guest::{Grants, GuestState};
     use crate::http::SystemResolver;
     use crate::limits::Limits;
+    use crate::surroundings::Surroundings;
     use std::sync::Arc;
     use wasmtime::Engine;
     use wasmtime::component::{Component, Linker};
@@ -217,10 +222,10 @@ mod tests {
         text.push(')');
         let engine = Engine::new(&engine::config())?;
         let component = Component::new(&engine, wat::parse_str(&text)?)?;
-        let grants = Grants::nothing(&limits, Arc::new(SystemResolver));
+        let grants = Grants::nothing(&limits, Arc::new(SystemResolver), Surroundings::default());
         let asked = grants.gate.asked();
         let state = GuestState::new(grants, &limits);
-        let meter = CpuMeter::new(limits.cpu_between_returns, asked);
+        let meter = CpuMeter::new(limits.cpu_between_returns, asked, Turns::Shared);
         let mut store = limited(&engine, state, &limits, &meter);
         let linker = Linker::new(&engine);
         linker.instantiate_async(&mut store, &component).await?;

@@ -74,7 +74,9 @@ pub mod state;
 mod step_operator;
 pub mod store;
 mod submitted;
+pub mod surroundings;
 mod target;
+mod wasi;
 pub mod zenml;
 
 pub use connection::Connection;

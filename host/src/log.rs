@@ -27,11 +27,9 @@ impl GuestLog {
         }
     }
 
-    /// A line of the plugin's own.
-    pub(crate) fn emit(&self, level: Level, message: String) {
-        let Some(message) = self.admit(message) else {
-            return;
-        };
+    /// A line of the plugin's own. Gives it as it was written, if it was.
+    pub(crate) fn emit(&self, level: Level, message: String) -> Option<String> {
+        let message = self.admit(message)?;
         match level {
             Level::Trace => tracing::trace!(target: "plugin", "{message}"),
             Level::Debug => tracing::debug!(target: "plugin", "{message}"),
@@ -39,6 +37,7 @@ impl GuestLog {
             Level::Warn => tracing::warn!(target: "plugin", "{message}"),
             Level::Error => tracing::error!(target: "plugin", "{message}"),
         }
+        Some(message)
     }
 
     /// A line about the plugin.

@@ -61,6 +61,12 @@ pub(crate) enum Command {
     /// Work in sandboxes: commands, files, snapshots
     #[command(subcommand)]
     Sandbox(SandboxCommand),
+    /// Run scenarios against a simulated Modal, in virtual time
+    ///
+    /// A scenario is a pipeline, what its steps do, what goes wrong, and what is to come
+    /// of it. A seed fixes everything: the same scenario, seed and plugin give the same
+    /// trace, whose hash is shown.
+    Test(TestArgs),
     /// List the flavors that the plugin offers
     Flavors(FlavorsArgs),
     /// Show the JSON Schema of a flavor's configuration or settings
@@ -209,6 +215,39 @@ pub(crate) struct RunsListArgs {
     /// Write one JSON object per run
     #[arg(long)]
     pub(crate) json: bool,
+}
+
+#[derive(Debug, ClapArgs)]
+pub(crate) struct TestArgs {
+    /// Scenario files, and directories with scenario files in them; with --chaos also
+    /// pipeline files
+    #[arg(value_name = "SCENARIO", required_unless_present = "replay")]
+    pub(crate) scenarios: Vec<PathBuf>,
+    /// Run each scenario with so many seeds in a row
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    pub(crate) seeds: Option<u64>,
+    /// The first seed; without it, that of each scenario
+    #[arg(long, value_name = "SEED")]
+    pub(crate) seed: Option<u64>,
+    /// Let everything go wrong that can, by seed, and check what must hold whatever goes
+    /// wrong; what the scenarios expect is not looked at
+    #[arg(long)]
+    pub(crate) chaos: bool,
+    /// Run one scenario and show all that the plugin does, with the virtual time
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["scenarios", "seeds", "chaos"])]
+    pub(crate) replay: Option<PathBuf>,
+    /// Component to test, in place of the plugin that comes with this program
+    #[arg(long, value_name = "FILE")]
+    pub(crate) plugin: Option<PathBuf>,
+    /// Write one JSON object per run
+    #[arg(long)]
+    pub(crate) json: bool,
+    /// Write a report as JUnit XML
+    #[arg(long, value_name = "FILE")]
+    pub(crate) junit: Option<PathBuf>,
+    /// Write a report as a page
+    #[arg(long, value_name = "FILE")]
+    pub(crate) html: Option<PathBuf>,
 }
 
 #[derive(Debug, ClapArgs)]

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use http::{HeaderMap, Uri};
+use http::{HeaderMap, Uri, uri::Scheme};
 use tonic::Status;
 
 use crate::{
@@ -82,7 +82,7 @@ impl Caller {
             }
         }
         Ok(Self {
-            scheme: router_scheme(header("x-modal-client-type")),
+            scheme: router_scheme(header("x-modal-client-type"), uri.scheme()),
             authority: authority(uri, headers),
         })
     }
@@ -144,9 +144,10 @@ impl Core {
 /// The JavaScript and Go clients (types 8 and 9) accept only `https` for a
 /// router, and then speak plaintext to one on a loopback address; the Python
 /// client takes `https` at its word.
-fn router_scheme(client_type: Option<&[u8]>) -> &'static str {
+fn router_scheme(client_type: Option<&[u8]>, called: Option<&Scheme>) -> &'static str {
     match client_type {
         Some(b"8" | b"9") => "https",
+        _ if called == Some(&Scheme::HTTPS) => "https",
         _ => "http",
     }
 }
@@ -175,7 +176,9 @@ mod tests {
             (Some(b""), "http"),
             (None, "http"),
         ] {
-            assert_eq!(router_scheme(client_type), scheme);
+            assert_eq!(router_scheme(client_type, None), scheme);
+            assert_eq!(router_scheme(client_type, Some(&Scheme::HTTP)), scheme);
+            assert_eq!(router_scheme(client_type, Some(&Scheme::HTTPS)), "https");
         }
     }
 

@@ -2,7 +2,6 @@
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-#[cfg(test)]
 use tokio::time::Instant;
 
 /// Microseconds since the Unix epoch.
@@ -57,12 +56,10 @@ pub(crate) enum Clock {
     /// the machine was suspended, during which tokio's clock stands still.
     System,
     /// Tokio's clock, counted from a given time: virtual when it is paused.
-    #[cfg(test)]
     Tokio { origin: Instant, at: Timestamp },
 }
 
 impl Clock {
-    #[cfg(test)]
     pub(crate) fn tokio(at: Timestamp) -> Self {
         Self::Tokio {
             origin: Instant::now(),
@@ -77,7 +74,6 @@ impl Clock {
                     .duration_since(UNIX_EPOCH)
                     .unwrap_or_default(),
             ),
-            #[cfg(test)]
             Self::Tokio { origin, at } => at.plus(origin.elapsed()),
         }
     }

@@ -66,6 +66,7 @@ mod router;
 mod sandbox;
 mod server;
 mod service;
+pub mod simulated;
 mod snapshots;
 mod state_dir;
 mod stdin;

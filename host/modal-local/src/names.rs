@@ -59,6 +59,12 @@ impl From<Name> for String {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Tags(BTreeMap<String, String>);
 
+impl From<Tags> for BTreeMap<String, String> {
+    fn from(tags: Tags) -> Self {
+        tags.0
+    }
+}
+
 impl Tags {
     /// From the wire; a tag named twice has its last value.
     pub(crate) fn parse(tags: Vec<pb::SandboxTag>) -> Result<Self, Status> {

@@ -4,7 +4,7 @@ use std::io::Read;
 
 use serde_json::{Map, Value};
 
-use crate::decode::{decode, object};
+use crate::decode::{Decoder, Place, decode, object};
 use crate::error::{InvalidFile, LoadError};
 use crate::limits::DOCUMENT_BYTES;
 use crate::node::Node;
@@ -52,6 +52,27 @@ pub fn object_from_reader(name: &str, reader: impl Read) -> Result<Map<String, V
         "write `{}` if nothing is to be set",
         object,
     )?)
+}
+
+/// Parses the bytes of a file of another kind with a decoder of its own: YAML or
+/// JSON, under the limits of a pipeline file. `name` as for
+/// [`PipelineFile::from_reader`]; `when_empty` is the advice for a file with
+/// nothing in it. A decoder that answers `None` has reported why.
+///
+/// # Errors
+///
+/// As [`PipelineFile::from_slice`].
+pub fn document<T>(
+    name: &str,
+    bytes: &[u8],
+    when_empty: &str,
+    decode: impl FnOnce(&mut Decoder<'_>, Place<'_>) -> Option<T>,
+) -> Result<T, InvalidFile> {
+    parse(name, bytes, when_empty, |root, source, problems| {
+        let mut decoder = Decoder { source, problems };
+        let decoded = decode(&mut decoder, Place::root(root));
+        decoded.filter(|_| problems.is_empty())
+    })
 }
 
 /// At most one byte more than a document may have.

@@ -49,7 +49,7 @@
 //! See [`limits`]. Whatever the bytes, parsing ends within seconds and never
 //! panics.
 
-mod decode;
+pub mod decode;
 mod document;
 mod error;
 mod json;

@@ -21,8 +21,18 @@ pub(crate) struct CpuMeter {
     shared: Arc<Shared>,
 }
 
+/// What a tick means to a guest that computes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Turns {
+    /// It yields.
+    Shared,
+    /// It goes on, up to its limit: what it does depends on no real time.
+    Uninterrupted,
+}
+
 #[derive(Debug)]
 struct Shared {
+    turns: Turns,
     limit: u64,
     ticks: AtomicU64,
     yielded: AtomicBool,
@@ -32,10 +42,11 @@ struct Shared {
 
 impl CpuMeter {
     /// `asked` is set by whatever the guest has to wait for.
-    pub(crate) fn new(limit: Duration, asked: Arc<AtomicBool>) -> Self {
+    pub(crate) fn new(limit: Duration, asked: Arc<AtomicBool>, turns: Turns) -> Self {
         let ticks = limit.as_millis().div_ceil(EPOCH_TICK.as_millis().max(1));
         Self {
             shared: Arc::new(Shared {
+                turns,
                 limit: u64::try_from(ticks).unwrap_or(u64::MAX),
                 ticks: AtomicU64::new(0),
                 yielded: AtomicBool::new(false),
@@ -56,6 +67,9 @@ impl CpuMeter {
             if shared.ticks.fetch_add(1, Ordering::Relaxed) >= shared.limit {
                 shared.exceeded.store(true, Ordering::Relaxed);
                 return Ok(UpdateDeadline::Interrupt);
+            }
+            if shared.turns == Turns::Uninterrupted {
+                return Ok(UpdateDeadline::Continue(1));
             }
             shared.yielded.store(true, Ordering::Relaxed);
             Ok(UpdateDeadline::Yield(1))

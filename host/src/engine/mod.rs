@@ -6,7 +6,7 @@ mod cpu;
 mod ticker;
 
 pub(crate) use cache::CompiledCache;
-pub(crate) use cpu::CpuMeter;
+pub(crate) use cpu::{CpuMeter, Turns};
 pub(crate) use ticker::{Ticker, Ticking};
 
 use crate::limits::GUEST_STACK;

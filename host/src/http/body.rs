@@ -3,12 +3,14 @@
 use super::clients::Stream;
 use crate::limits::{GATHER_TURNS, REQUEST_PIECE};
 use crate::log::GuestLog;
+use crate::surroundings::TransportBody;
 use bytes::{Bytes, BytesMut};
 use flavor_policy::Budget;
 use http::HeaderMap;
 use http_body::{Body, Frame};
 use http_body_util::BodyExt as _;
 use std::collections::VecDeque;
+use std::error::Error as StdError;
 use std::future::{Future as _, poll_fn};
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -141,25 +143,54 @@ impl Body for RequestBody {
     }
 }
 
+/// A piece of an answer, or why there is none.
+type Received = Result<Frame<Bytes>, Box<dyn StdError>>;
+
+/// An answer on its way.
+pub(crate) enum Incoming {
+    /// From the network, with its place on a connection.
+    Network(
+        reqwest::Body,
+        #[allow(dead_code, reason = "held, not used")] Stream,
+    ),
+    /// From the surroundings.
+    Given(TransportBody),
+}
+
+impl Incoming {
+    fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Option<Received>> {
+        let frame = match self {
+            Self::Network(body, _) => {
+                let frame = ready!(Pin::new(body).poll_frame(cx));
+                frame.map(|frame| frame.map_err(Into::into))
+            }
+            Self::Given(body) => {
+                let frame = ready!(Pin::new(body).poll_frame(cx));
+                frame.map(|frame| frame.map_err(Into::into))
+            }
+        };
+        Poll::Ready(frame)
+    }
+}
+
 /// What a server answers: at most so much, and never silent for too long.
 pub(crate) struct AnswerBody {
-    body: reqwest::Body,
+    body: Incoming,
     budget: Budget,
     silence: Duration,
     silent_until: Option<Pin<Box<Sleep>>>,
     log: Arc<GuestLog>,
-    /// One of the places for requests under way and one on a connection, until
-    /// the answer is over.
-    _places: (Option<OwnedSemaphorePermit>, Stream),
+    /// One of the places for requests under way, until the answer is over.
+    _place: Option<OwnedSemaphorePermit>,
 }
 
 impl AnswerBody {
     pub(crate) fn new(
-        body: reqwest::Body,
+        body: Incoming,
         budget: Budget,
         silence: Duration,
         log: Arc<GuestLog>,
-        places: (Option<OwnedSemaphorePermit>, Stream),
+        place: Option<OwnedSemaphorePermit>,
     ) -> Self {
         Self {
             body,
@@ -167,7 +198,7 @@ impl AnswerBody {
             silence,
             silent_until: None,
             log,
-            _places: places,
+            _place: place,
         }
     }
 }
@@ -180,7 +211,7 @@ impl Body for AnswerBody {
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, Error>>> {
-        let Poll::Ready(frame) = Pin::new(&mut self.body).poll_frame(cx) else {
+        let Poll::Ready(frame) = self.body.poll_frame(cx) else {
             // Most answers are there at once; only the others need a clock.
             let silence = self.silence;
             let clock = self

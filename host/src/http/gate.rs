@@ -1,11 +1,12 @@
 //! One request of a guest: judged, given credentials, sent.
 
-use super::body::{AnswerBody, Collected, RequestBody, collect};
+use super::body::{AnswerBody, Collected, Incoming, RequestBody, collect};
 use super::clients::Clients;
 use super::resolver::Resolver;
 use crate::credentials::Credentials;
 use crate::limits::REQUEST_PIECE;
 use crate::log::GuestLog;
+use crate::surroundings::{ImportCall, Observer, SendError, Surroundings, Transport};
 use bytes::Bytes;
 use flavor_policy::grpc::unary_message;
 use flavor_policy::{Budget, Exchange, LearnError, Permit, Policy, Refusal, RequestView};
@@ -40,6 +41,8 @@ pub(crate) struct GateOptions {
     pub(crate) resolver: Arc<dyn Resolver>,
     /// Where refusals are told.
     pub(crate) log: Arc<GuestLog>,
+    /// Where requests go when it is not the network.
+    pub(crate) surroundings: Surroundings,
 }
 
 #[derive(Debug)]
@@ -47,7 +50,8 @@ struct Shared {
     policy: Arc<RwLock<Policy>>,
     limits: flavor_policy::Limits,
     credentials: Credentials,
-    clients: Clients,
+    way: Way,
+    observer: Option<Arc<dyn Observer>>,
     egress: Arc<Budget>,
     places: Arc<Semaphore>,
     /// Places in the line for one of those.
@@ -59,6 +63,15 @@ struct Shared {
     refused: Mutex<Option<Refusal>>,
     /// Whether the guest has asked for anything lately.
     asked: Arc<AtomicBool>,
+}
+
+/// How requests get to servers.
+#[derive(Debug)]
+enum Way {
+    /// Over connections of this instance's own.
+    Network(Clients),
+    /// As the surroundings have it.
+    Given(Arc<dyn Transport>),
 }
 
 /// How long a guest wants to wait when it does not say: an hour. Its own
@@ -86,6 +99,7 @@ impl Gate {
             credentials,
             resolver,
             log,
+            surroundings,
         } = options;
         let policy = policy
             .with_credential_headers(credentials.header_names())
@@ -99,7 +113,11 @@ impl Gate {
         };
         Self {
             shared: Arc::new(Shared {
-                clients: Clients::new(Arc::clone(&policy), resolver),
+                way: match surroundings.transport {
+                    Some(transport) => Way::Given(transport),
+                    None => Way::Network(Clients::new(Arc::clone(&policy), resolver)),
+                },
+                observer: surroundings.observer,
                 policy,
                 egress: Arc::new(limits.egress()),
                 places: Arc::new(places(limits.requests_in_flight)),
@@ -186,8 +204,41 @@ impl Shared {
         }
         let gathered = body.gather().await;
         gathered.map_err(|error| stopped.take().unwrap_or(error))?;
-        let stream = self
-            .clients
+        self.asked.store(true, Ordering::Relaxed);
+        let head_within = options.first_byte_timeout.unwrap_or(UNLIMITED);
+        let response = match &self.way {
+            Way::Network(clients) => {
+                let sent = self.over_network(clients, &permit, parts, body, head_within);
+                sent.await
+            }
+            Way::Given(transport) => {
+                let sent = over_transport(transport, &permit, parts, body);
+                let sent = tokio::time::timeout(head_within, sent).await;
+                sent.map_err(|_| Error::HttpResponseTimeout)?
+            }
+        };
+        let response = response.map_err(|error| stopped.take().unwrap_or(error))?;
+        let body_within = options.between_bytes_timeout.unwrap_or(UNLIMITED);
+        let response = response.map(|body| {
+            let budget = self.limits.response_body();
+            AnswerBody::new(body, budget, body_within, Arc::clone(&self.log), place)
+        });
+        match sent {
+            None => Ok(response.map(|body| body.boxed_unsync())),
+            Some(sent) => self.learn(&permit, &sent, response).await,
+        }
+    }
+
+    /// Sends a request to where its URI says.
+    async fn over_network(
+        &self,
+        clients: &Clients,
+        permit: &Permit,
+        parts: http::request::Parts,
+        body: RequestBody,
+        head_within: Duration,
+    ) -> Result<http::Response<Incoming>, Error> {
+        let stream = clients
             .stream(permit.lane(), permit.origin())
             .map_err(|error| Error::InternalError(Some(error.to_string())))?;
         let url = stream.url(permit.uri().path(), permit.uri().query());
@@ -195,25 +246,13 @@ impl Shared {
         *request.version_mut() = http::Version::HTTP_2;
         *request.headers_mut() = parts.headers;
         *request.body_mut() = Some(reqwest::Body::wrap(body));
-        self.asked.store(true, Ordering::Relaxed);
-        let head_within = options.first_byte_timeout.unwrap_or(UNLIMITED);
         let response = tokio::time::timeout(head_within, stream.client().execute(request))
             .await
             .map_err(|_| Error::HttpResponseTimeout)?
-            .map_err(|error| stopped.take().unwrap_or_else(|| self.failed(&error)))?;
-        self.assert_vetted(&permit, &response)?;
-
+            .map_err(|error| self.failed(&error))?;
+        self.assert_vetted(permit, &response)?;
         let response = http::Response::<reqwest::Body>::from(response);
-        let body_within = options.between_bytes_timeout.unwrap_or(UNLIMITED);
-        let response = response.map(|body| {
-            let budget = self.limits.response_body();
-            let places = (place, stream);
-            AnswerBody::new(body, budget, body_within, Arc::clone(&self.log), places)
-        });
-        match sent {
-            None => Ok(response.map(|body| body.boxed_unsync())),
-            Some(sent) => self.learn(&permit, &sent, response).await,
-        }
+        Ok(response.map(|body| Incoming::Network(body, stream)))
     }
 
     fn judge(&self, parts: &http::request::Parts) -> Result<Permit, Refusal> {
@@ -349,6 +388,9 @@ impl Shared {
 
     fn note(&self, refusal: Refusal) {
         self.log.warn(&refusal);
+        if let Some(observer) = &self.observer {
+            observer.observe(ImportCall::Refused(&refusal.to_string()));
+        }
         *self.refused.lock().unwrap_or_else(PoisonError::into_inner) = Some(refusal);
     }
 
@@ -365,6 +407,27 @@ impl Shared {
             _ => Error::InternalError(Some(innermost(error))),
         }
     }
+}
+
+/// Sends a request to wherever the surroundings take it.
+async fn over_transport(
+    transport: &Arc<dyn Transport>,
+    permit: &Permit,
+    parts: http::request::Parts,
+    body: RequestBody,
+) -> Result<http::Response<Incoming>, Error> {
+    let body = body.map_err(|_| SendError::GivenUp).boxed_unsync();
+    let mut request = http::Request::new(body);
+    *request.method_mut() = parts.method;
+    *request.uri_mut() = permit.uri().clone();
+    *request.version_mut() = http::Version::HTTP_2;
+    *request.headers_mut() = parts.headers;
+    let response = transport.send(request).await.map_err(|error| match error {
+        SendError::Refused => Error::ConnectionRefused,
+        SendError::TimedOut => Error::ConnectionTimeout,
+        SendError::Reset | SendError::GivenUp => Error::ConnectionTerminated,
+    })?;
+    Ok(response.map(Incoming::Given))
 }
 
 /// Bytes of a URI as text.

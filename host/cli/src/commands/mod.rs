@@ -14,6 +14,7 @@ pub(crate) mod schema;
 pub(crate) mod status;
 pub(crate) mod step;
 pub(crate) mod stop;
+pub(crate) mod test;
 pub(crate) mod validate;
 
 use crate::exit::Failure;

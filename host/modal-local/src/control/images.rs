@@ -1,15 +1,18 @@
-//! Images: recorded, never built. Commands run on this machine as it is.
+//! Images: recorded, and built only where the executor says so. Commands run on
+//! this machine as it is.
 
 use std::sync::Arc;
 
 use futures::{StreamExt, stream};
 use modal_proto::client::{self as pb, GenericStatus};
 use prost::Message;
+use tokio::time::{sleep_until, timeout};
 use tonic::{Request, Response, Status};
 
-use super::{Answer, ControlPlane};
+use super::{Answer, ControlPlane, life::hold};
 use crate::{
     core::Core,
+    executor::Build,
     ids::{AppId, Backend, ImageId, SecretId},
     journal::{Receipt, Record},
     snapshots::{self, Lifetime},
@@ -25,7 +28,7 @@ impl ControlPlane {
         recorded.committed().await?;
         Ok(Response::new(pb::ImageGetOrCreateResponse {
             image_id: image.id.to_string(),
-            result: Some(built()),
+            result: result(&self.core.executor.build(&image.id)),
             metadata: Some(metadata(&image)),
         }))
     }
@@ -59,11 +62,13 @@ impl ControlPlane {
         if let Some(image) = store.images.get(&id) {
             return Ok((Arc::clone(image), core.record(Vec::new())));
         }
-        tracing::warn!(
-            image = %id,
-            definition = definition.dockerfile_commands.first(),
-            "the local Modal ignores images: commands run on this machine as it is"
-        );
+        if core.executor.ignores_images() {
+            tracing::warn!(
+                image = %id,
+                definition = definition.dockerfile_commands.first(),
+                "the local Modal ignores images: commands run on this machine as it is"
+            );
+        }
         let image = Image {
             id,
             definition,
@@ -80,20 +85,30 @@ impl ControlPlane {
         Ok((image, core.record(records)))
     }
 
-    /// Every image is final at once: one message, with the end.
+    /// One message, with the end; none when that takes longer than a client
+    /// wants to wait.
     pub(super) fn join_image(
         &self,
         request: pb::ImageJoinStreamingRequest,
     ) -> Answer<stream::BoxStream<'static, Result<pb::ImageJoinStreamingResponse, Status>>> {
         let image = self.known_image(request.image_id)?;
-        let last = pb::ImageJoinStreamingResponse {
-            result: Some(built()),
-            entry_id: "1".to_owned(),
-            eof: true,
-            metadata: Some(metadata(&image)),
-            ..pb::ImageJoinStreamingResponse::default()
+        let hold = hold(request.timeout)?;
+        let core = Arc::clone(&self.core);
+        let last = async move {
+            if let Build::UnderWay(ready) = core.executor.build(&image.id) {
+                let _ = timeout(hold, sleep_until(ready)).await;
+            }
+            let result = result(&core.executor.build(&image.id))?;
+            Some(Ok(pb::ImageJoinStreamingResponse {
+                result: Some(result),
+                entry_id: "1".to_owned(),
+                eof: true,
+                metadata: Some(metadata(&image)),
+                ..pb::ImageJoinStreamingResponse::default()
+            }))
         };
-        Ok(Response::new(stream::iter([Ok(last)]).boxed()))
+        let stream = stream::once(last).filter_map(std::future::ready);
+        Ok(Response::new(stream.boxed()))
     }
 
     pub(super) fn image_by_id(
@@ -169,6 +184,19 @@ fn built() -> pb::GenericResult {
     pb::GenericResult {
         status: GenericStatus::Success.into(),
         ..pb::GenericResult::default()
+    }
+}
+
+/// The result of a build that is over.
+fn result(build: &Build) -> Option<pb::GenericResult> {
+    match build {
+        Build::Done => Some(built()),
+        Build::UnderWay(_) => None,
+        Build::Failed(reason) => Some(pb::GenericResult {
+            status: GenericStatus::Failure.into(),
+            exception: reason.clone(),
+            ..pb::GenericResult::default()
+        }),
     }
 }
 

@@ -6,6 +6,7 @@
 mod hash;
 mod pins;
 pub(crate) mod process;
+pub(crate) mod scripted;
 mod text;
 
 pub(crate) use self::{
@@ -23,9 +24,15 @@ use std::{
 use bytes::Bytes;
 use futures::future::BoxFuture;
 use modal_proto::client::{self as pb, GenericStatus};
-use tokio::sync::{oneshot, watch};
+use tokio::{
+    sync::{oneshot, watch},
+    time::Instant,
+};
 
-use crate::{ids::SandboxId, sandbox::Sandbox};
+use crate::{
+    ids::{ImageId, SandboxId},
+    sandbox::Sandbox,
+};
 
 /// Runs sandboxes.
 ///
@@ -76,6 +83,27 @@ pub(crate) trait Executor: fmt::Debug + Send + Sync + 'static {
 
     /// Drops what is kept of every sandbox but its output. None runs any more.
     fn close(&self) -> BoxFuture<'static, ()>;
+
+    /// Whether commands run in something else than the image that they ask for.
+    fn ignores_images(&self) -> bool {
+        true
+    }
+
+    /// How far an image is. Where images are ignored, all are there.
+    fn build(&self, _: &ImageId) -> Build {
+        Build::Done
+    }
+}
+
+/// How far an image is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Build {
+    /// It is there.
+    Done,
+    /// It will be known then.
+    UnderWay(Instant),
+    /// It cannot be built, for this reason.
+    Failed(String),
 }
 
 /// What to run.
@@ -264,8 +292,10 @@ impl Stop {
 
 /// One of the two streams of a command.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Stream {
+pub enum Stream {
+    /// Standard output.
     Stdout,
+    /// Standard error.
     Stderr,
 }
 

@@ -77,6 +77,11 @@ impl Sandboxes {
         self.by_id.len().saturating_sub(self.ended.len())
     }
 
+    /// All of them, oldest first.
+    pub(crate) fn all(&self) -> impl Iterator<Item = &Arc<Sandbox>> {
+        self.by_age.values()
+    }
+
     /// Those that have not ended, oldest first.
     pub(crate) fn all_running(&self) -> Vec<Arc<Sandbox>> {
         self.by_age

@@ -8,15 +8,31 @@ use crate::node::{Node, Value};
 use crate::problems::Found;
 
 /// One entry of a map whose key is a text that stands there once.
-pub(super) struct Keyed<'p> {
+#[derive(Debug)]
+pub struct Keyed<'p> {
     pub(super) key: &'p str,
     /// Where the key stands.
     pub(super) at: usize,
     pub(super) node: &'p Node<'p>,
 }
 
+impl<'p> Keyed<'p> {
+    /// The key.
+    #[must_use]
+    pub fn key(&self) -> &'p str {
+        self.key
+    }
+
+    /// The value, as a part of the map.
+    #[must_use]
+    pub fn value<'c>(&'c self, map: &'c Place<'c>) -> Place<'c> {
+        map.under(self.key, self.node)
+    }
+}
+
 /// A map's values by the keys that it may have.
-pub(super) struct Fields<'p> {
+#[derive(Debug)]
+pub struct Fields<'p> {
     place: Place<'p>,
     given: Vec<Keyed<'p>>,
 }
@@ -26,19 +42,21 @@ impl<'p> Fields<'p> {
     ///
     /// `null` counts as absent: it is what YAML makes of a key with nothing, or
     /// with comments only, behind it.
-    pub(super) fn get(&self, key: &'static str) -> Option<Place<'_>> {
+    #[must_use]
+    pub fn get(&self, key: &'static str) -> Option<Place<'_>> {
         self.get_or_null(key)
             .filter(|place| !matches!(place.node.value, Value::Null))
     }
 
     /// The value of a key, which may be `null`.
-    pub(super) fn get_or_null(&self, key: &'static str) -> Option<Place<'_>> {
+    #[must_use]
+    pub fn get_or_null(&self, key: &'static str) -> Option<Place<'_>> {
         let keyed = self.given.iter().find(|keyed| keyed.key == key)?;
         Some(self.place.under(key, keyed.node))
     }
 
     /// The known keys that are there, in the order of the file.
-    pub(super) fn keys(&self) -> impl Iterator<Item = &'p str> {
+    pub fn keys(&self) -> impl Iterator<Item = &'p str> {
         self.given.iter().map(|keyed| keyed.key)
     }
 }
@@ -46,7 +64,7 @@ impl<'p> Fields<'p> {
 impl Decoder<'_> {
     /// The entries of a map: keys that are no texts, and all but the first of
     /// equal ones, are reported and left out.
-    pub(super) fn entries<'p>(&mut self, place: Place<'p>, what: &str) -> Option<Vec<Keyed<'p>>> {
+    pub fn entries<'p>(&mut self, place: Place<'p>, what: &str) -> Option<Vec<Keyed<'p>>> {
         let Value::Map(entries) = &place.node.value else {
             let help = "write one `key: value` on each line, indented below the name";
             self.mismatch(place, &format!("a map of {what}"), help);
@@ -81,7 +99,7 @@ impl Decoder<'_> {
     }
 
     /// A map that may have these keys and no others.
-    pub(super) fn fields<'p>(
+    pub fn fields<'p>(
         &mut self,
         place: Place<'p>,
         what: &str,
@@ -99,7 +117,7 @@ impl Decoder<'_> {
     }
 
     /// A key that has to be there.
-    pub(super) fn required<T>(
+    pub fn required<T>(
         &mut self,
         fields: &Fields<'_>,
         key: &'static str,

@@ -1,8 +1,25 @@
-//! Nodes to a pipeline, with every problem on the way.
+//! Documents to types, with every problem on the way: for pipelines, and for files
+//! of other kinds that have pipelines in them.
 //!
 //! A decoding function answers `None` when it has reported why, and its caller
 //! goes on with what else there is: one reading of a file finds all that is wrong
-//! with it.
+//! with it. [`document`] reads a whole file.
+//!
+//! ```
+//! use pipeline_file::decode::{Decoder, Place, document};
+//!
+//! fn greeting(decoder: &mut Decoder<'_>, root: Place<'_>) -> Option<String> {
+//!     let fields = decoder.fields(root, "a greeting's keys", &["whom", "how"])?;
+//!     decoder.required(&fields, "whom", "name somebody", |decoder, place| {
+//!         decoder.filled_text(place, "a name")
+//!     })
+//! }
+//!
+//! let parse = |text: &str| document("g.yaml", text.as_bytes(), "greet somebody", greeting);
+//! assert_eq!(parse("whom: world"), Ok("world".to_owned()));
+//! let wrong = parse("whom: world\nhwo: loudly").unwrap_err().to_string();
+//! assert!(wrong.starts_with("g.yaml:2:1: hwo: the key is unknown; the nearest known key is `how`"));
+//! ```
 
 mod map;
 mod object;
@@ -12,8 +29,11 @@ mod scalar;
 
 use std::fmt;
 
+pub use self::map::{Fields, Keyed};
 pub(crate) use self::object::object;
-use self::place::{Path, Place};
+use self::place::Path;
+pub use self::place::Place;
+pub use crate::document::document;
 use crate::node::{Node, Value};
 use crate::pipeline::PipelineFile;
 use crate::problems::{Found, Problems};
@@ -31,15 +51,27 @@ pub(crate) fn decode(
 
 /// What every decoding function needs: the text, for the spelling of numbers, and
 /// a place for what is wrong.
-struct Decoder<'d> {
-    source: &'d str,
-    problems: &'d mut Problems,
+#[derive(Debug)]
+pub struct Decoder<'d> {
+    pub(crate) source: &'d str,
+    pub(crate) problems: &'d mut Problems,
 }
 
 impl Decoder<'_> {
     /// Reports what is wrong at a value.
-    fn report(&mut self, place: Place<'_>, what: impl fmt::Display, help: impl fmt::Display) {
+    pub fn report(&mut self, place: Place<'_>, what: impl fmt::Display, help: impl fmt::Display) {
         self.report_at(place.node.at(), place.path, what, help);
+    }
+
+    /// Reports what is wrong with a key of a map.
+    pub fn report_key(
+        &mut self,
+        map: Place<'_>,
+        keyed: &Keyed<'_>,
+        what: impl fmt::Display,
+        help: impl fmt::Display,
+    ) {
+        self.report_at(keyed.at, map.path.key(keyed.key), what, help);
     }
 
     /// Reports what is wrong at a place of its own, such as a key.
@@ -63,7 +95,7 @@ impl Decoder<'_> {
     }
 
     /// Reports a value of the wrong type.
-    fn mismatch(&mut self, place: Place<'_>, expected: &str, help: impl fmt::Display) {
+    pub fn mismatch(&mut self, place: Place<'_>, expected: &str, help: impl fmt::Display) {
         let found = place.node.describe(self.source);
         self.report(
             place,
@@ -73,7 +105,7 @@ impl Decoder<'_> {
     }
 
     /// The elements of a list, each decoded; those that fail are left out.
-    fn list<T>(
+    pub fn list<T>(
         &mut self,
         place: Place<'_>,
         expected: &str,

@@ -18,7 +18,8 @@ pub(crate) fn object(
 }
 
 impl Decoder<'_> {
-    fn map(&mut self, place: Place<'_>) -> Option<Map<String, Json>> {
+    /// A map whose keys are not known here.
+    pub fn map(&mut self, place: Place<'_>) -> Option<Map<String, Json>> {
         let entries = self.entries(place, "keys and values")?;
         let mut object = Map::with_capacity(entries.len());
         for keyed in entries {

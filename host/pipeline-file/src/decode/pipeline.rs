@@ -41,7 +41,8 @@ const RESOURCE_KEYS: &[&str] = &["cpu_count", "gpu_count", "memory"];
 const RETRY_KEYS: &[&str] = &["max_retries", "delay", "backoff"];
 
 impl Decoder<'_> {
-    pub(super) fn pipeline(&mut self, root: Place<'_>) -> Option<PipelineFile> {
+    /// A pipeline, as the root of a pipeline file has it.
+    pub fn pipeline(&mut self, root: Place<'_>) -> Option<PipelineFile> {
         if matches!(root.node.value, Value::Null) {
             self.report(
                 root,

@@ -2,23 +2,41 @@
 
 use std::fmt;
 
-use crate::node::{Node, excerpt};
+use crate::node::{Node, Value, excerpt};
 
 /// A node and how it is reached. Paths are chains of references on the stack:
 /// they cost nothing until one is printed.
-#[derive(Clone, Copy)]
-pub(super) struct Place<'p> {
+#[derive(Debug, Clone, Copy)]
+pub struct Place<'p> {
     pub(super) node: &'p Node<'p>,
     pub(super) path: Path<'p>,
 }
 
 impl<'p> Place<'p> {
-    pub(super) fn root(node: &'p Node<'p>) -> Self {
+    pub(crate) fn root(node: &'p Node<'p>) -> Self {
         let path = Path {
             parent: None,
             segment: Segment::Root,
         };
         Self { node, path }
+    }
+
+    /// Whether a text stands here.
+    #[must_use]
+    pub fn is_text(&self) -> bool {
+        matches!(self.node.value, Value::Text(_))
+    }
+
+    /// Whether a list stands here.
+    #[must_use]
+    pub fn is_list(&self) -> bool {
+        matches!(self.node.value, Value::List(_))
+    }
+
+    /// Whether a map stands here.
+    #[must_use]
+    pub fn is_map(&self) -> bool {
+        matches!(self.node.value, Value::Map(_))
     }
 
     /// The value of a key.
@@ -40,13 +58,13 @@ impl<'p> Place<'p> {
 }
 
 /// Keys and indices from the outside in, such as `steps.train.command[2]`.
-#[derive(Clone, Copy)]
+#[derive(Debug, Clone, Copy)]
 pub(super) struct Path<'p> {
     parent: Option<&'p Path<'p>>,
     segment: Segment<'p>,
 }
 
-#[derive(Clone, Copy)]
+#[derive(Debug, Clone, Copy)]
 enum Segment<'p> {
     Root,
     Key(&'p str),

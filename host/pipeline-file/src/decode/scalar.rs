@@ -10,7 +10,7 @@ use crate::node::{Node, Value, excerpt};
 
 impl Decoder<'_> {
     /// Any text.
-    pub(super) fn text<'p>(&mut self, place: Place<'p>, expected: &str) -> Option<&'p str> {
+    pub fn text<'p>(&mut self, place: Place<'p>, expected: &str) -> Option<&'p str> {
         if let Value::Text(text) = &place.node.value {
             return Some(text);
         }
@@ -28,7 +28,7 @@ impl Decoder<'_> {
     }
 
     /// A text with something in it.
-    pub(super) fn filled_text(&mut self, place: Place<'_>, expected: &str) -> Option<String> {
+    pub fn filled_text(&mut self, place: Place<'_>, expected: &str) -> Option<String> {
         let text = self.text(place, expected)?;
         if text.trim().is_empty() {
             self.mismatch(
@@ -46,7 +46,7 @@ impl Decoder<'_> {
     }
 
     /// A text of some kind of its own.
-    pub(super) fn parsed<T>(&mut self, place: Place<'_>, expected: &str, help: &str) -> Option<T>
+    pub fn parsed<T>(&mut self, place: Place<'_>, expected: &str, help: &str) -> Option<T>
     where
         T: FromStr<Err: fmt::Display>,
     {
@@ -62,7 +62,7 @@ impl Decoder<'_> {
     }
 
     /// `true` or `false`.
-    pub(super) fn boolean(&mut self, place: Place<'_>) -> Option<bool> {
+    pub fn boolean(&mut self, place: Place<'_>) -> Option<bool> {
         if let Value::Bool(value) = place.node.value {
             return Some(value);
         }
@@ -75,7 +75,7 @@ impl Decoder<'_> {
     }
 
     /// A whole number within a range. `3.0` is one: JSON makes no difference.
-    pub(super) fn integer(&mut self, place: Place<'_>, range: RangeInclusive<i64>) -> Option<i64> {
+    pub fn integer(&mut self, place: Place<'_>, range: RangeInclusive<i64>) -> Option<i64> {
         let Some(number) = whole(place.node) else {
             self.mismatch(place, "a whole number", number_help(place.node));
             return None;
@@ -91,7 +91,7 @@ impl Decoder<'_> {
     }
 
     /// A number that a rule accepts; `expected` says the rule.
-    pub(super) fn number<T>(
+    pub fn number<T>(
         &mut self,
         place: Place<'_>,
         expected: &str,
