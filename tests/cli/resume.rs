@@ -238,7 +238,7 @@ fn interrupted(home: &Home, server: &Server, run: &str, gate: &Fifo) {
     let mut here = Fifo::new(home, &format!("here-{run}"));
     let script = format!("echo here >{}; read x <{}", here.path(), gate.path());
     home.write(
-        "p.yaml",
+        "../pipelines/p.yaml",
         format!(
             "
 name: p
@@ -249,13 +249,15 @@ steps:
 "
         ),
     );
-    let running = start(home, server, run);
+    let file = "../pipelines/p.yaml";
+    let arguments = ["run", file, "--run-id", run, "--on", server.url()];
+    let running = home.flavor(arguments).with_token().start();
     here.line();
     home.wait_until_running(run, "waits");
     running.signal(Signal::KILL);
     running.finish();
-    // Whoever takes it up again needs the file no more.
-    fs::remove_file(home.work().join("p.yaml")).unwrap();
+    // Whoever takes it up again needs the file no more, nor its directory.
+    fs::remove_dir_all(home.root().join("pipelines")).unwrap();
 }
 
 #[test]
