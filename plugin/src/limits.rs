@@ -405,6 +405,10 @@ pub const LINE: usize = 8 * 1024 * 1024;
 /// Sandboxes in a list. A hundred come with one call; a list is for people.
 pub const LISTED: usize = 10_000;
 
+/// Sandboxes in a list of those that runs have left behind: a few runs as wide as they
+/// come. 50 MiB in memory, and a thousand calls.
+pub const OWNED: usize = 100_000;
+
 /// How long it is tried to tag a sandbox. One that cannot be tagged is ended:
 /// nobody would find it.
 pub const TAG_PATIENCE: Duration = Duration::from_secs(30);

@@ -112,6 +112,7 @@ fn a_full_disk_ends_the_run_and_its_sandboxes() {
     let message = "the run store failed: disk I/O error; see whether there is room on the disk";
     assert!(run.stderr().contains(message), "{run}");
     // Its end could not be recorded.
+    assert!(run.stderr().contains("`flavor resume r`"), "{run}");
     assert_eq!(home.status("r"), "interrupted");
     server.stop().expect(0);
 }

@@ -63,6 +63,7 @@ pub(crate) struct Order {
     pub(crate) options: Map<String, Value>,
     pub(crate) outputs: bool,
     pub(crate) token_secret: &'static str,
+    pub(crate) store: Arc<MemoryStore>,
 }
 
 impl Order {
@@ -79,18 +80,28 @@ impl Order {
             options: Map::new(),
             outputs: false,
             token_secret: TOKEN_SECRET,
+            store: Arc::default(),
         }
     }
 
     pub(crate) async fn start(self, server: &Foreign) -> Result<Run, StartError> {
+        PLUGIN.run(self.request(server)).await
+    }
+
+    /// Takes a run in the same store up again, to its end.
+    pub(crate) async fn resume(self, server: &Foreign) -> Outcome {
+        let run = PLUGIN.resume(self.request(server)).await;
+        Outcome::of(run.expect("the run goes on")).await
+    }
+
+    fn request(self, server: &Foreign) -> RunRequest {
         let credentials = TokenPair::new(TOKEN_ID, Secret::new(self.token_secret)).unwrap();
         let target = Target::new(&server.url(), credentials).unwrap();
-        let store = Arc::new(MemoryStore::new());
-        let mut request = RunRequest::new(self.pipeline, target, store);
+        let mut request = RunRequest::new(self.pipeline, target, self.store);
         request.registry = self.registry;
         request.service_options = self.options;
         request.outputs = self.outputs;
-        PLUGIN.run(request).await
+        request
     }
 
     /// Runs it to its end.

@@ -9,7 +9,7 @@ use crate::render::{self, Renderer, RunFacts};
 use crate::signals::Interrupts;
 use crate::target::{self, On};
 use crate::{convert, registry, remote, terminal};
-use flavor_host::contract::{Event, RegistryCredentials, RunStatus, StopMode};
+use flavor_host::contract::{Error, Event, RegistryCredentials, RunStatus, StopMode, StoreError};
 use flavor_host::outputs::OutputWriter;
 use flavor_host::state::{RunDir, StateDir};
 use flavor_host::store::RunStore as _;
@@ -211,7 +211,13 @@ impl Session<'_> {
             }
         }
         match run.finish().await {
-            Ok(finished) => Ok(Exit::of_run(&finished)),
+            Ok(finished) => {
+                // What it came to is not written down.
+                if let Some(Error::Store(StoreError::Unavailable(_))) = &finished.error {
+                    terminal::complain(&self.advice());
+                }
+                Ok(Exit::of_run(&finished))
+            }
             Err(error) => {
                 let mut failure = Failure::from(error);
                 if self.can_be_resumed().await {

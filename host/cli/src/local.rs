@@ -98,13 +98,21 @@ pub(crate) async fn end_leftover(state: &StateDir, run: &str) -> Result<bool, Fa
 /// Files that every sandbox gets.
 #[derive(Debug)]
 pub(crate) struct LocalFiles {
-    source: Dir,
+    /// What they are relative to; none when there are none.
+    source: Option<Dir>,
     files: Vec<RelativePath>,
 }
 
 impl LocalFiles {
     /// The files of a pipeline, which must all be there.
     pub(crate) fn new(pipeline: &Path, files: &[RelativePath]) -> Result<Self, Failure> {
+        if files.is_empty() {
+            // Whoever takes a run up again may find no directory either.
+            return Ok(Self {
+                source: None,
+                files: Vec::new(),
+            });
+        }
         let directory = match pipeline.parent() {
             Some(parent) if parent != Path::new("") => parent,
             _ => Path::new("."),
@@ -121,7 +129,7 @@ impl LocalFiles {
                 .map_err(|error| unusable(Path::new(file.as_str()), error))?;
         }
         Ok(Self {
-            source,
+            source: Some(source),
             files: files.to_vec(),
         })
     }
@@ -129,25 +137,28 @@ impl LocalFiles {
     /// Stands for the files: for their paths, contents, and who may execute them. None
     /// when there are no files.
     pub(crate) fn digest(&self) -> io::Result<Option<Digest>> {
+        let Some(source) = &self.source else {
+            return Ok(None);
+        };
         let mut found = Vec::new();
         for file in &self.files {
-            list(&self.source, Path::new(file.as_str()), &[], &mut found)?;
+            list(source, Path::new(file.as_str()), &[], &mut found)?;
         }
         found.sort_unstable();
         Ok((!found.is_empty()).then(|| Digest::of(found.join("\0").as_bytes())))
     }
 
     fn copy_to(&self, directory: &Path) -> io::Result<()> {
-        if self.files.is_empty() {
+        let Some(source) = &self.source else {
             return Ok(());
-        }
+        };
         let target = Dir::open_ambient_dir(directory, ambient_authority())?;
         for file in &self.files {
             let path = Path::new(file.as_str());
             if let Some(parent) = path.parent() {
                 target.create_dir_all(parent)?;
             }
-            copy(&self.source, &target, path, &[])?;
+            copy(source, &target, path, &[])?;
         }
         Ok(())
     }

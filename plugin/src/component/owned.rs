@@ -19,6 +19,7 @@ pub(super) async fn list(
         tags: &[],
         finished: false,
         environment: environment.as_deref(),
+        most: limits::OWNED,
     };
     let all = client(&context.service)?.list_all("", wanted).await?;
     Ok(all.into_iter().filter_map(owned).collect())

@@ -64,6 +64,7 @@ impl Guest for Plugin {
             tags: &tags,
             finished: include_finished,
             environment: None,
+            most: limits::LISTED,
         };
         let all = opened.client.list_all(&app_id, wanted).await?;
         let listed = all.into_iter().map(|sandbox| Listed {

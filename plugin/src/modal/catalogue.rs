@@ -26,6 +26,8 @@ pub struct Wanted<'a> {
     pub finished: bool,
     /// Of this environment; absent: of that of the options.
     pub environment: Option<&'a str>,
+    /// More than so many are an error.
+    pub most: usize,
 }
 
 impl<P: Platform> Client<P> {
@@ -59,8 +61,8 @@ impl<P: Platform> Client<P> {
     ///
     /// # Errors
     ///
-    /// When Modal says no or is not there, and when there are more than
-    /// [`limits::LISTED`].
+    /// When Modal says no or is not there, and when there are more than are wanted:
+    /// a part of them is no list.
     pub async fn list_all(
         &self,
         app_id: &str,
@@ -85,8 +87,8 @@ impl<P: Platform> Client<P> {
             let known = all.len();
             let is_new = |sandbox: &Listed| seen.insert(sandbox.id.clone());
             all.extend(page.into_iter().filter(is_new));
-            if all.len() > limits::LISTED {
-                return Err(too_many());
+            if all.len() > wanted.most {
+                return Err(too_many(wanted.most));
             }
             let brings_nothing = all.len() == known;
             if brings_nothing && is_stale {
@@ -188,14 +190,11 @@ fn first_contact() -> CallOptions {
     }
 }
 
-fn too_many() -> CallError {
+fn too_many(most: usize) -> CallError {
     CallError::Status {
         operation: SANDBOX_LIST_V2.name,
         code: Code::OutOfRange,
-        message: format!(
-            "there are more than {} sandboxes: ask for those with certain tags",
-            limits::LISTED
-        ),
+        message: format!("there are more than {most} sandboxes: ask for those with certain tags"),
         retry_after: None,
     }
 }

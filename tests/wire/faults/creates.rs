@@ -1,12 +1,14 @@
 //! Creates whose answers are lost: the sandbox exists, and must neither be made
 //! twice nor left alone.
 
-use super::{assert_nothing_runs, assert_one_call, of};
+use super::{assert_nothing_runs, assert_one_call, header, of};
 use crate::Test;
-use crate::flavor::{Order, block_on, gpu_step, step};
+use crate::flavor::{Order, Outcome, block_on, gpu_step, step};
 use crate::foreign::Foreign;
 use flavor_host::contract::{Event, RunStatus, Step, StepStatus, StopMode};
+use flavor_host::store::MemoryStore;
 use serde_json::{Value, json};
+use std::sync::Arc;
 
 pub(super) const TESTS: &[Test] = &[
     (
@@ -20,6 +22,14 @@ pub(super) const TESTS: &[Test] = &[
     (
         "faults::a_sandbox_is_found_again_when_its_create_is_refused_later",
         a_sandbox_is_found_again_when_its_create_is_refused_later,
+    ),
+    (
+        "faults::a_sandbox_is_found_again_by_the_next_controller",
+        a_sandbox_is_found_again_by_the_next_controller,
+    ),
+    (
+        "faults::a_create_that_came_to_nothing_is_repeated_by_the_next_controller",
+        a_create_that_came_to_nothing_is_repeated_by_the_next_controller,
     ),
     (
         "faults::what_cannot_be_looked_for_is_said",
@@ -110,6 +120,60 @@ fn a_sandbox_is_found_again_when_its_create_is_refused_later() {
     }
 }
 
+/// Runs a step until its create has been asked for so many times, lets go of the
+/// run, and takes it up again.
+fn let_go_of(server: &Foreign, step: &Step, rpc: &str, creates: u64) -> Outcome {
+    let store = Arc::<MemoryStore>::default();
+    let order = || Order {
+        store: Arc::clone(&store),
+        ..Order::new(vec![step.clone()])
+    };
+    block_on(async {
+        let run = order().start(server).await.expect("the run starts");
+        let asked = |server: &Foreign| server.count(rpc) == creates;
+        server.until("the creates are under way", asked).await;
+        run.abandon().await;
+        server.no_faults();
+        order().resume(server).await
+    })
+}
+
+/// The answer is lost, and so is the controller. Whether the sandbox still runs or
+/// has ended then.
+fn a_sandbox_is_found_again_by_the_next_controller() {
+    for (step, rpc) in backends() {
+        for duration in [0.0, 5.0] {
+            let server = Foreign::start();
+            server.settings(json!({"forgets_keys": true}));
+            server.script("*", json!({"duration": duration}));
+            let [lost, ..] = &losses(rpc)[..] else {
+                panic!("there is one");
+            };
+            server.fault(lost.clone());
+            server.fault(json!({"rpc": rpc, "kind": "silence", "nth": [2]}));
+            let outcome = let_go_of(&server, &step, rpc, 2);
+            outcome.assert_completed();
+            assert_eq!(server.count(rpc), 2, "it is not asked for again");
+            assert_eq!(server.sandboxes().len(), 1);
+            assert_nothing_runs(&server);
+        }
+    }
+}
+
+fn a_create_that_came_to_nothing_is_repeated_by_the_next_controller() {
+    for (step, rpc) in backends() {
+        let server = Foreign::start();
+        server.fault(json!({"rpc": rpc, "kind": "silence", "nth": [1]}));
+        let_go_of(&server, &step, rpc, 1).assert_completed();
+        let requests = server.requests();
+        let creates = of(&requests, rpc);
+        let keys = header(&creates, "x-idempotency-key");
+        assert!(keys.len() == 2 && keys[0] == keys[1], "{keys:?}");
+        assert_eq!(server.sandboxes().len(), 1);
+        assert_nothing_runs(&server);
+    }
+}
+
 fn what_cannot_be_looked_for_is_said() {
     let server = Foreign::start();
     server.fault(json!({"rpc": "SandboxCreateV2", "kind": "status", "nth": [1]}));
@@ -144,7 +208,7 @@ fn a_stop_ends_a_sandbox_whose_answer_is_late() {
             })
             .await;
         run.stop(StopMode::Force).await.expect("the run stops");
-        crate::flavor::Outcome::of(run).await
+        Outcome::of(run).await
     });
     assert_eq!(outcome.finished.status, RunStatus::Stopped);
     assert_eq!(server.count("SandboxTerminateV2"), 1);

@@ -21,8 +21,9 @@ pub(crate) async fn cp(args: CpArgs) -> Result<Exit, Failure> {
     } = args;
     match (source, target) {
         (Place::Sandbox { sandbox, path }, Place::Local(file)) => {
-            let target = Target::new(&file, &path)?;
             let copying = async {
+                // From here on an interrupt no longer ends the process by itself.
+                let target = Target::new(&file, &path)?;
                 let contents = download(&known, &sandbox, &path).await?;
                 target.fill(contents).await
             };
