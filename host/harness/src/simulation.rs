@@ -24,7 +24,7 @@ use serde_json::Map;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::sync::watch;
+use tokio::sync::Notify;
 use tokio::time::{sleep, sleep_until, timeout};
 
 /// Runs scenarios against one plugin. Cheap to clone; clones share the compiled
@@ -401,7 +401,7 @@ impl Stage {
                 schedule,
                 modal: Simulated::new(setup),
                 latency: capacity.latency,
-                arrived: watch::Sender::new(0),
+                arrived: Notify::new(),
             }),
             clock: Arc::new(SimulatedClock::new(origin, jumps)),
             seed: Seed::new(dice.bytes("plugin")),
