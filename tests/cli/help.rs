@@ -2,7 +2,7 @@
 
 use crate::harness::{Home, all, assert_told};
 
-const COMMANDS: [&str; 25] = [
+const COMMANDS: [&str; 26] = [
     "",
     "run",
     "validate",
@@ -25,6 +25,7 @@ const COMMANDS: [&str; 25] = [
     "sandbox attach",
     "sandbox list",
     "sandbox destroy",
+    "test",
     "flavors",
     "doctor",
     "modal-local",
