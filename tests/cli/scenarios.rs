@@ -105,7 +105,8 @@ fn a_wrong_file_is_2_and_nothing_is_run() {
         outcome
             .stderr()
             .contains("s/wrong.yaml:1:1: expcet: the key is unknown"),
-        "{outcome:?}"
+        "{}",
+        outcome.stderr()
     );
     for wrong in [
         &["test"][..],
