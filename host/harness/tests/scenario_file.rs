@@ -1,4 +1,10 @@
 //! Scenario files: what they say, and what is said about wrong ones.
+#![allow(
+    clippy::expect_used,
+    clippy::panic,
+    clippy::unwrap_used,
+    reason = "tests fail by panicking, their helpers too"
+)]
 
 use std::io;
 use std::time::Duration;

@@ -1,4 +1,10 @@
 //! Every scenario of the repository, with the plugin that is shipped.
+#![allow(
+    clippy::expect_used,
+    clippy::panic,
+    clippy::unwrap_used,
+    reason = "tests fail by panicking, their helpers too"
+)]
 
 use flavor_harness::Simulation;
 use flavor_harness::scenario::{CallFault, Fault, Moment, Rpc, Scenario};
