@@ -7,7 +7,7 @@
 )]
 
 use flavor_harness::Simulation;
-use flavor_harness::scenario::{CallFault, Fault, Moment, Rpc, Scenario};
+use flavor_harness::scenario::{CallFault, Fault, Moment, Rpc, Scenario, When};
 use libtest_mimic::{Arguments, Failed, Trial};
 use std::collections::BTreeSet;
 use std::mem::{Discriminant, discriminant};
@@ -84,10 +84,12 @@ fn every_fault_at_every_call(simulation: &Simulation, files: &[PathBuf]) -> Resu
                         wrong.push((method.clone(), discriminant(what)));
                     }
                 }
-                Fault::Kill { at, moment, .. } => {
-                    if let flavor_harness::scenario::When::Nth(which) = at {
-                        killed.insert((which.nth, *moment == Moment::After));
-                    }
+                Fault::Kill {
+                    at: When::Nth(which),
+                    moment,
+                    ..
+                } => {
+                    killed.insert((which.nth, *moment == Moment::After));
                 }
                 _ => {}
             }
