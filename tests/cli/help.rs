@@ -2,7 +2,7 @@
 
 use crate::harness::{Home, all, assert_told};
 
-const COMMANDS: [&str; 28] = [
+const COMMANDS: [&str; 29] = [
     "",
     "run",
     "resume",
@@ -28,6 +28,7 @@ const COMMANDS: [&str; 28] = [
     "sandbox attach",
     "sandbox list",
     "sandbox destroy",
+    "test",
     "flavors",
     "doctor",
     "modal-local",

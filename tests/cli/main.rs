@@ -33,6 +33,7 @@ mod run;
 mod run_ids;
 mod runs;
 mod sandboxes;
+mod scenarios;
 mod signals;
 mod steps;
 mod stop;

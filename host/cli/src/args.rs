@@ -229,6 +229,9 @@ pub(crate) struct TestArgs {
     /// The first seed; without it, that of each scenario
     #[arg(long, value_name = "SEED")]
     pub(crate) seed: Option<u64>,
+    /// Stop soon after the first run that fails
+    #[arg(long)]
+    pub(crate) fail_fast: bool,
     /// Let everything go wrong that can, by seed, and check what must hold whatever goes
     /// wrong; what the scenarios expect is not looked at
     #[arg(long)]

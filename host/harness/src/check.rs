@@ -228,10 +228,19 @@ impl<'s> Judge<'s, '_> {
         };
         // What is on its way arrives, and word of the stop may be late.
         let heard = at.saturating_add(self.slack());
-        let late = seen
-            .sandboxes
-            .iter()
-            .filter(|sandbox| sandbox.created_at > seen.origin.saturating_add(heard));
+        // A request that got lost is repeated, to learn whether it arrived; what
+        // comes of it is ended at once.
+        let is_ended_at_once = |sandbox: &SandboxState| {
+            let end = sandbox.ended.as_ref();
+            end.is_some_and(|end| {
+                end.status == GenericStatus::Terminated
+                    && end.at <= sandbox.created_at.saturating_add(self.slack())
+            })
+        };
+        let late = seen.sandboxes.iter().filter(|sandbox| {
+            sandbox.created_at > seen.origin.saturating_add(heard)
+                && (seen.faults.is_empty() || !is_ended_at_once(sandbox))
+        });
         let late: Vec<_> = late.map(|sandbox| sandbox.id.clone()).collect();
         for id in late {
             let what = format!("{id} was created after a forced stop");

@@ -62,3 +62,7 @@ pub use random::random_scenario;
 pub use shrink::{Shrunk, broken_rules, shrink};
 pub use simulation::{Simulation, SimulationError};
 pub use verdict::{Difference, word};
+
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

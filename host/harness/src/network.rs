@@ -20,7 +20,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 use tokio::time::{sleep, timeout};
 
 /// What all controllers of a run share.
@@ -31,8 +31,8 @@ pub(crate) struct World {
     pub(crate) modal: Simulated,
     /// From a request's leaving to its arrival, and the same back.
     pub(crate) latency: Duration,
-    /// Requests that have arrived.
-    pub(crate) arrived: watch::Sender<u64>,
+    /// Tells of each request that arrives.
+    pub(crate) arrived: Notify,
 }
 
 /// Why a controller is no more.
@@ -249,8 +249,7 @@ impl World {
         let answering = tower_service::Service::call(&mut service, request);
         // Whoever waits to be overtaken waits for arrivals, not for answers: some
         // questions are answered late.
-        self.arrived
-            .send_modify(|count| *count = count.saturating_add(1));
+        self.arrived.notify_waiters();
         let answer: Result<_, Infallible> = answering.await;
         match answer {
             Ok(response) => response,
@@ -260,9 +259,7 @@ impl World {
 
     /// Waits until another request has arrived, for a while.
     async fn be_overtaken(&self) {
-        let mut arrived = self.arrived.subscribe();
-        arrived.mark_unchanged();
-        let _ = timeout(limits::OVERTAKING, arrived.changed()).await;
+        let _ = timeout(limits::OVERTAKING, self.arrived.notified()).await;
     }
 
     fn answered(&self, number: u64, response: Response<tonic::body::Body>) -> Answer {

@@ -85,8 +85,8 @@ pub enum Rule {
     RunsOnce,
     /// Every sandbox is ended when the run is, or somebody was told of it.
     NothingLeft,
-    /// After a forced stop no sandbox is created, and a stopped run is not said to
-    /// have completed what it did not.
+    /// After a forced stop no sandbox is created that is not ended at once, and a
+    /// stopped run is not said to have failed.
     StopWins,
     /// The run's status follows from those of its steps, and theirs from their
     /// sandboxes.

@@ -24,7 +24,7 @@ use serde_json::Map;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::sync::watch;
+use tokio::sync::Notify;
 use tokio::time::{sleep, sleep_until, timeout};
 
 /// Runs scenarios against one plugin. Cheap to clone; clones share the compiled
@@ -204,6 +204,10 @@ impl Simulation {
         let mut is_first = true;
         let mut refused = 0;
         loop {
+            if let Some(ended) = recorded_end(&stage.records.changes(&pipeline.run_id)) {
+                // Its controller died after its last word was written down.
+                return ended;
+            }
             let life = Life::new();
             let plugin = self.plugin.within(stage.surroundings(&life));
             let request = stage.request(pipeline.clone(), &life);
@@ -252,6 +256,18 @@ struct Ended {
     error: Option<String>,
     /// What the plugin did that it must never do.
     fault: Option<String>,
+}
+
+/// How a run ended, if that is recorded: then nobody takes it up again.
+fn recorded_end(changes: &[Change]) -> Option<Ended> {
+    changes.iter().rev().find_map(|change| match change {
+        Change::Run(run) if run.status.is_final() => Some(Ended {
+            end: RunEnd::Ended(run.status),
+            error: run.reason.clone(),
+            fault: None,
+        }),
+        _ => None,
+    })
 }
 
 /// The life of a controller that nobody kills.
@@ -385,7 +401,7 @@ impl Stage {
                 schedule,
                 modal: Simulated::new(setup),
                 latency: capacity.latency,
-                arrived: watch::Sender::new(0),
+                arrived: Notify::new(),
             }),
             clock: Arc::new(SimulatedClock::new(origin, jumps)),
             seed: Seed::new(dice.bytes("plugin")),

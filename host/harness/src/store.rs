@@ -58,7 +58,8 @@ impl SimulatedStore {
         answer
     }
 
-    /// What the host does by itself, for as long as it lives.
+    /// What the host does by itself, for as long as it lives. `work` must not begin
+    /// before it is asked for.
     async fn alive<T>(
         &self,
         work: impl Future<Output = Result<T, StoreError>>,
@@ -111,7 +112,10 @@ impl RunStore for SimulatedStore {
     }
 
     fn request_stop<'s>(&'s self, run: &'s str, mode: StopMode) -> StoreFuture<'s, ()> {
-        Box::pin(async move { self.alive(self.records.request_stop(run, mode)).await })
+        Box::pin(async move {
+            self.alive(async { self.records.request_stop(run, mode).await })
+                .await
+        })
     }
 
     fn end<'s>(
@@ -120,6 +124,9 @@ impl RunStore for SimulatedStore {
         status: RunStatus,
         reason: Option<String>,
     ) -> StoreFuture<'s, ()> {
-        Box::pin(async move { self.alive(self.records.end(run, status, reason)).await })
+        Box::pin(async move {
+            self.alive(async { self.records.end(run, status, reason).await })
+                .await
+        })
     }
 }

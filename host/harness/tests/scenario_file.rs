@@ -1,4 +1,10 @@
 //! Scenario files: what they say, and what is said about wrong ones.
+#![allow(
+    clippy::expect_used,
+    clippy::panic,
+    clippy::unwrap_used,
+    reason = "tests fail by panicking, their helpers too"
+)]
 
 use std::io;
 use std::time::Duration;
@@ -311,4 +317,14 @@ fn wrong_files_say_where_and_what_to_do() {
     assert_eq!(both.lines().count(), 2, "{both}");
     assert!(problems("expect: {}").contains("pipeline: the key is missing"));
     assert!(problems("pipeline: {name: p}").contains("pipeline.steps: the key is missing"));
+}
+
+#[test]
+fn the_scenarios_of_the_documentation_are_right() {
+    let documentation = include_str!("../README.md");
+    let blocks = documentation.split("```yaml\n").skip(1);
+    let mut scenarios = blocks.map(|rest| parse(rest.split("```").next().unwrap()));
+    let first = scenarios.next().unwrap();
+    assert_eq!(first.faults.len(), 1);
+    assert_eq!(first.expect.order.len(), 2);
 }

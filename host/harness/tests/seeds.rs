@@ -41,6 +41,10 @@ fn judge(simulation: &Simulation, seed: u64) -> Option<String> {
     }
     let rules = broken_rules(&outcome);
     let fails = |outcome: &flavor_harness::Outcome| !broken_rules(outcome).is_disjoint(&rules);
+    if setting("TRACE", 0) == 1 {
+        let outcome = simulation.clone().keeping_trace().run(&scenario, seed);
+        report += &outcome.trace.join("\n");
+    }
     if let Some(shrunk) = shrink(simulation, &scenario, seed, &outcome, fails) {
         report += &format!("after {} runs:\n{}", shrunk.runs, shrunk.scenario.to_yaml());
     }
@@ -56,7 +60,8 @@ fn a_hundred_seeds_break_no_rule() {
     assert!(reports.is_empty(), "{}", reports.join("\n"));
 }
 
-/// Prints what it finds; `FIRST` and `SEEDS` say where.
+/// Prints what it finds; `FIRST` and `SEEDS` say where, `TRACE=1` shows
+/// all that happened.
 #[test]
 #[ignore = "takes minutes; run by hand"]
 fn many_seeds_break_no_rule() {

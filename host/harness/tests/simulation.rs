@@ -163,7 +163,7 @@ fn a_guest_that_spins_is_ended_and_others_go_on() {
     let hostile = Simulation::with_limits(hostile_component::HOSTILE, limits).unwrap();
     let text = "pipeline: {name: spinning, steps: {a: {command: [spin]}}}";
     let outcome = hostile.run(&scenario(text), 1);
-    assert_eq!(outcome.end, RunEnd::Interrupted, "{outcome:#?}");
+    assert_eq!(outcome.end, RunEnd::Refused, "{outcome:#?}");
     let rules = broken_rules(&outcome);
     assert!(rules.contains(&Rule::Ends), "{:?}", outcome.violations);
     let said = outcome.error.unwrap();
@@ -193,4 +193,24 @@ fn a_failure_shrinks_to_the_faults_that_matter() {
     // It stands in a file, and that file fails in the same way.
     let again = scenario(&shrunk.scenario.to_yaml());
     assert_eq!(SIMULATION.run(&again, seed), shrunk.outcome);
+}
+
+#[test]
+#[ignore = "to be looked at by hand when the tests above fail"]
+fn where_two_runs_part() {
+    let traced = SIMULATION.clone().keeping_trace();
+    let scenario = scenario(DIAMOND);
+    for _ in 0..20 {
+        let (one, other) = (traced.run(&scenario, 1), traced.run(&scenario, 1));
+        let pairs = one.trace.iter().zip(&other.trace).enumerate();
+        if let Some((line, _)) = pairs.into_iter().find(|(_, (one, other))| one != other) {
+            let around = line.saturating_sub(5)..(line + 5).min(one.trace.len());
+            panic!(
+                "{:#?}\n{:#?}",
+                &one.trace[around.clone()],
+                &other.trace[around]
+            );
+        }
+        assert_eq!(one.trace_hash, other.trace_hash, "the lines are the same");
+    }
 }

@@ -6,7 +6,6 @@ use std::{
 };
 
 use modal_proto::client::{self as pb, GenericStatus};
-use tokio::sync::watch;
 
 use crate::{
     activity::Activity,
@@ -18,7 +17,7 @@ use crate::{
     names::{IdempotencyKey, Name, Tags},
     snapshots::Asked,
     stdin::{NumberedWrite, Stdin},
-    sync::lock,
+    sync::{Watched, lock},
 };
 
 /// A sandbox from its creation until it is forgotten.
@@ -42,8 +41,8 @@ pub(crate) struct Sandbox {
     pub(crate) snapshots: Asked,
     tags: Mutex<Tags>,
     execs: Mutex<Execs>,
-    phase: watch::Sender<Phase>,
-    terminate: watch::Sender<bool>,
+    phase: Watched<Phase>,
+    terminate: Watched<bool>,
 }
 
 /// Where a sandbox stands. It only ever moves down this list.
@@ -148,8 +147,8 @@ impl Sandbox {
             snapshots: Asked::default(),
             tags: Mutex::new(identity.tags),
             execs: Mutex::default(),
-            phase: watch::Sender::new(phase),
-            terminate: watch::Sender::new(false),
+            phase: Watched::new(phase),
+            terminate: Watched::new(false),
         }
     }
 
@@ -171,21 +170,16 @@ impl Sandbox {
     }
 
     pub(crate) fn phase(&self) -> Phase {
-        self.phase.borrow().clone()
+        self.phase.look(Phase::clone)
     }
 
     pub(crate) fn set_phase(&self, phase: Phase) {
-        self.phase.send_replace(phase);
+        self.phase.set(phase);
     }
 
     /// Waits until the phase is as wanted, and returns it.
     pub(crate) async fn reaches(&self, wanted: impl FnMut(&Phase) -> bool) -> Phase {
-        let mut phases = self.phase.subscribe();
-        match phases.wait_for(wanted).await {
-            Ok(phase) => phase.clone(),
-            // The sender lives as long as self.
-            Err(_) => self.phase(),
-        }
+        self.phase.wait_for(wanted).await
     }
 
     /// What the command wrote, once it has started; `None` if it never will.
@@ -208,12 +202,12 @@ impl Sandbox {
 
     /// Asks for the end. Asking again changes nothing.
     pub(crate) fn terminate(&self) {
-        self.terminate.send_replace(true);
+        self.terminate.set(true);
     }
 
     /// Resolves once somebody asked for the end.
     pub(crate) async fn termination(&self) {
-        let _ = self.terminate.subscribe().wait_for(|asked| *asked).await;
+        self.terminate.wait_for(|asked| *asked).await;
     }
 
     /// How long its command may run.
@@ -243,9 +237,7 @@ impl Sandbox {
     /// the end.
     pub(crate) fn result(&self) -> Option<pb::GenericResult> {
         self.phase
-            .borrow()
-            .ended()
-            .map(|ended| ended.exit.to_wire())
+            .look(|phase| phase.ended().map(|ended| ended.exit.to_wire()))
     }
 
     /// One line of a listing.

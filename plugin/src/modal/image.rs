@@ -192,6 +192,13 @@ impl<P: Platform> Images<P> {
                     platform.sleep(limits::RETRY_PAUSE).await;
                 }
                 Err(error) => {
+                    // Told to come again is no silence: the build goes on.
+                    if let Some(wait) = error.retry_after() {
+                        answered = now;
+                        let left = give_up_at.saturating_sub(now);
+                        platform.sleep(wait.min(left)).await;
+                        continue;
+                    }
                     let silence = now.saturating_sub(answered);
                     if !error.is_transient() || silence > limits::PREPARE_PATIENCE {
                         return Err(error.into());

@@ -6,7 +6,7 @@ use pipeline_file::{PipelineFile, RunId};
 use super::Scenario;
 
 /// The image of steps that name none: the one that ZenML's sandbox flavor has by
-/// default.
+/// default. The local Modal ignores images.
 pub const DEFAULT_IMAGE: &str = "python:3.11-slim";
 
 impl Scenario {

@@ -4,6 +4,7 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     io,
+    pin::pin,
     sync::{Arc, Mutex},
     time::Duration,
 };
@@ -12,7 +13,7 @@ use bytes::Bytes;
 use futures::{FutureExt, future::BoxFuture};
 use modal_proto::client::GenericStatus;
 use tokio::{
-    sync::{OwnedSemaphorePermit, Semaphore, oneshot, watch},
+    sync::{OwnedSemaphorePermit, Semaphore, oneshot},
     time::{Instant, sleep, sleep_until},
 };
 
@@ -24,7 +25,7 @@ use crate::{
     ids::{ImageId, SandboxId},
     sandbox::Sandbox,
     simulated::{Behaviour, End, Images, Launched, Script, Stream},
-    sync::lock,
+    sync::{Watched, lock},
 };
 
 /// Does with sandboxes what a script says.
@@ -133,12 +134,12 @@ impl Executor for ScriptedExecutor {
             if let End::NeverRan(reason) = &behaviour.end {
                 return Exit::never_ran(1, reason.clone());
             }
-            let (end, ended) = watch::channel(None);
+            let ended = Arc::new(Watched::new(None));
             let start = Instant::now();
             // Nobody may be interested.
             let _ = started.send(streams(&behaviour, start, &ended));
             let exit = live(&behaviour, start, &mut stop).await;
-            end.send_replace(Some(Instant::now()));
+            ended.set(Some(Instant::now()));
             exit
         }
         .boxed()
@@ -241,7 +242,7 @@ fn exit(end: &End) -> Exit {
 fn streams(
     behaviour: &Behaviour,
     start: Instant,
-    ended: &watch::Receiver<Option<Instant>>,
+    ended: &Arc<Watched<Option<Instant>>>,
 ) -> Streams {
     let output = |stream: Stream| {
         let pieces = behaviour.output.iter();
@@ -259,7 +260,7 @@ fn streams(
             });
         let output: Arc<dyn Output> = Arc::new(Writing {
             pieces: pieces.collect(),
-            ended: ended.clone(),
+            ended: Arc::clone(ended),
         });
         output
     };
@@ -276,7 +277,7 @@ fn streams(
 #[derive(Debug)]
 struct Writing {
     pieces: Vec<Piece>,
-    ended: watch::Receiver<Option<Instant>>,
+    ended: Arc<Watched<Option<Instant>>>,
 }
 
 #[derive(Debug)]
@@ -302,14 +303,8 @@ impl Writing {
 
 impl Output for Writing {
     fn read(&self, offset: u64) -> BoxFuture<'_, io::Result<Option<Chunk>>> {
-        let mut ended = self.ended.clone();
         async move {
-            let mut at_end = async move {
-                // The sender is dropped only after it has sent.
-                let end = ended.wait_for(Option::is_some).await;
-                end.ok().and_then(|end| *end)
-            }
-            .boxed();
+            let mut at_end = pin!(self.ended.wait_for(Option::is_some));
             let Some(piece) = self.piece(offset) else {
                 at_end.await;
                 return Ok(None);

@@ -9,6 +9,7 @@
 
 mod auth;
 mod catalog;
+mod contract;
 mod create;
 mod exec;
 mod files;

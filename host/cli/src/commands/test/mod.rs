@@ -66,7 +66,9 @@ fn run(simulation: &Simulation, cases: &[Case], args: &TestArgs) -> Result<Exit,
     }
     work::each(simulation, runs, |tested| {
         show(&tested);
+        let goes_on = tested.passed() || !args.fail_fast;
         report.add(tested);
+        goes_on
     });
     match args.json {
         true => json::summary(&report),

@@ -40,11 +40,12 @@ pub(crate) fn runs<'c>(
     })
 }
 
-/// Hands what comes of each run to `take`, in the order of the runs.
+/// Hands what comes of each run to `take`, in the order of the runs, until that wants
+/// no more.
 pub(crate) fn each<'c>(
     simulation: &Simulation,
     mut runs: impl Iterator<Item = Run<'c>>,
-    mut take: impl FnMut(Tested<'c>),
+    mut take: impl FnMut(Tested<'c>) -> bool,
 ) {
     let threads = std::thread::available_parallelism().map_or(1, NonZeroUsize::get);
     let left_to_shrink = AtomicUsize::new(SHRUNK);
@@ -54,7 +55,9 @@ pub(crate) fn each<'c>(
             return;
         }
         for tested in side_by_side(simulation, &some, threads, &left_to_shrink) {
-            take(tested);
+            if !take(tested) {
+                return;
+            }
         }
     }
 }
