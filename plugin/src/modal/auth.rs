@@ -25,19 +25,45 @@ pub struct AuthToken {
     fetching: Mutex<()>,
 }
 
-/// Times are since 1970.
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Token {
     text: String,
-    refresh_at: Duration,
-    expires_at: Duration,
+    fetched: Moment,
+    /// The age at which a new one is fetched.
+    refresh_after: Duration,
+    /// The age at which it ends.
+    life: Duration,
 }
 
 /// After a failed refresh the old token serves on for a while.
 #[derive(Debug, Default)]
 struct Cooldown {
     failures: u32,
+    /// By the monotonic clock.
     until: Duration,
+}
+
+/// A moment by two clocks: the time of day can be set back, and the other one
+/// stands still while the machine sleeps.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Moment {
+    unix: Duration,
+    monotonic: Duration,
+}
+
+impl Moment {
+    fn now<P: Platform>(platform: &P) -> Self {
+        Self {
+            unix: platform.unix_time(),
+            monotonic: platform.monotonic(),
+        }
+    }
+
+    /// The longer of the two times that have passed.
+    fn since(self, earlier: Self) -> Duration {
+        let by_day = self.unix.saturating_sub(earlier.unix);
+        by_day.max(self.monotonic.saturating_sub(earlier.monotonic))
+    }
 }
 
 impl AuthToken {
@@ -50,9 +76,10 @@ impl AuthToken {
     /// When there is no token and none can be fetched, and when Modal refuses
     /// the credentials.
     pub async fn get<P: Platform>(&self, client: &Client<P>) -> Result<String, CallError> {
-        let now = client.platform().unix_time();
+        let now = Moment::now(client.platform());
         if let Some(token) = self.usable(now) {
-            if now < token.refresh_at || now < self.cooldown.borrow().until {
+            let is_fresh = now.since(token.fetched) < token.refresh_after;
+            if is_fresh || now.monotonic < self.cooldown.borrow().until {
                 return Ok(token.text);
             }
             let Ok(_fetching) = self.fetching.try_lock() else {
@@ -64,25 +91,22 @@ impl AuthToken {
                 Err(error) => {
                     let message = format!("the token was not refreshed: {error}");
                     client.platform().log(LogLevel::Warn, &message);
-                    self.cooldown.borrow_mut().arm(now);
+                    self.cooldown.borrow_mut().arm(now.monotonic);
                     Ok(token.text)
                 }
             };
         }
         let _fetching = self.fetching.lock().await;
         // Somebody else may have fetched one while this call waited.
-        if let Some(token) = self.usable(client.platform().unix_time()) {
+        if let Some(token) = self.usable(Moment::now(client.platform())) {
             return Ok(token.text);
         }
         self.fetch(client, Policy::SDK).await
     }
 
-    fn usable(&self, now: Duration) -> Option<Token> {
+    fn usable(&self, now: Moment) -> Option<Token> {
         let cached = self.cached.borrow();
-        cached
-            .as_ref()
-            .filter(|token| now < token.expires_at)
-            .cloned()
+        cached.as_ref().filter(|token| token.lasts(now)).cloned()
     }
 
     async fn fetch<P: Platform>(
@@ -106,7 +130,7 @@ impl AuthToken {
                 client.call(&AUTH_TOKEN_GET, &request, &options),
             )
             .await?;
-        let now = client.platform().unix_time();
+        let now = Moment::now(client.platform());
         let token = Token::new(answer.token, now, client.platform().random());
         let text = token.text.clone();
         *self.cached.borrow_mut() = Some(token);
@@ -118,16 +142,23 @@ impl AuthToken {
 impl Token {
     /// Refreshed after 50 to 60 % of what is left of its life; where in between
     /// is chance, so that many clients do not come at once.
-    fn new(text: String, now: Duration, chance: [u8; 16]) -> Self {
-        let expires_at = expiry(&text).unwrap_or(now + limits::AUTH_LIFETIME);
-        let life = expires_at.saturating_sub(now);
+    fn new(text: String, now: Moment, chance: [u8; 16]) -> Self {
+        let life = match expiry(&text) {
+            Some(expires_at) => expires_at.saturating_sub(now.unix),
+            None => limits::AUTH_LIFETIME,
+        };
         let [byte, ..] = chance;
         let fraction = 0.5 + 0.1 * f64::from(byte) / 256.0;
         Self {
             text,
-            refresh_at: now + life.mul_f64(fraction),
-            expires_at,
+            fetched: now,
+            refresh_after: life.mul_f64(fraction),
+            life,
         }
+    }
+
+    fn lasts(&self, now: Moment) -> bool {
+        now.since(self.fetched) < self.life
     }
 }
 
@@ -160,7 +191,7 @@ pub fn expiry(jwt: &str) -> Option<Duration> {
 
 #[cfg(test)]
 mod tests {
-    use super::{Cooldown, Token, expiry};
+    use super::{Cooldown, Moment, Token, expiry};
     use base64::Engine as _;
     use base64::engine::general_purpose::URL_SAFE_NO_PAD;
     use std::time::Duration;
@@ -187,16 +218,34 @@ mod tests {
         }
     }
 
+    fn moment(unix: u64, monotonic: u64) -> Moment {
+        Moment {
+            unix: Duration::from_secs(unix),
+            monotonic: Duration::from_secs(monotonic),
+        }
+    }
+
     #[test]
     fn refresh_comes_between_50_and_60_percent() {
-        let now = Duration::from_secs(1000);
+        let now = moment(1000, 7);
         for chance in [0, 128, 255] {
             let token = Token::new(jwt(r#"{"exp": 1100}"#), now, [chance; 16]);
-            let after = token.refresh_at - now;
+            let after = token.refresh_after;
             assert!(Duration::from_secs(50) <= after && after < Duration::from_secs(60));
         }
         let token = Token::new("opaque".into(), now, [0; 16]);
-        assert_eq!(token.expires_at, Duration::from_secs(2200));
+        assert_eq!(token.life, Duration::from_secs(1200));
+    }
+
+    #[test]
+    fn it_ends_by_whichever_clock_says_so_first() {
+        let token = Token::new(jwt(r#"{"exp": 1100}"#), moment(1000, 7), [0; 16]);
+        assert!(token.lasts(moment(1099, 106)));
+        // The time of day was set back.
+        assert!(token.lasts(moment(10, 106)));
+        assert!(!token.lasts(moment(10, 107)));
+        // The machine slept.
+        assert!(!token.lasts(moment(1100, 8)));
     }
 
     #[test]
