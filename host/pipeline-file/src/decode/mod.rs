@@ -17,8 +17,8 @@
 //!
 //! let parse = |text: &str| document("g.yaml", text.as_bytes(), "greet somebody", greeting);
 //! assert_eq!(parse("whom: world"), Ok("world".to_owned()));
-//! let wrong = parse("whom: world\nhwo: loudly").unwrap_err().to_string();
-//! assert!(wrong.starts_with("g.yaml:2:1: hwo: the key is unknown; the nearest known key is `how`"));
+//! let wrong = parse("whom: world\nhows: loudly").unwrap_err().to_string();
+//! assert!(wrong.starts_with("g.yaml:2:1: hows: the key is unknown; the nearest known key is `how`"));
 //! ```
 
 mod map;
