@@ -12,7 +12,7 @@ use std::{
 };
 
 use rustix::{
-    fs::{Dir, Mode, OFlags, open, openat, readlinkat},
+    fs::{Dir, Mode, OFlags, open, openat, readlinkat_raw},
     io::read,
     process::{Pid, PidfdFlags, pidfd_open},
 };
@@ -173,6 +173,11 @@ impl Search {
     }
 
     fn sandbox_of(&self, proc: &OwnedFd, pid: Pid, environ: &mut Vec<u8>) -> Option<String> {
+        // Most of what a quiet machine runs are kernel threads, and the end of every
+        // sandbox waits for this.
+        if !has_program(proc, pid) {
+            return None;
+        }
         for _ in 0..limits::EXEC_TRIES {
             // Fails when it is gone, or somebody else's.
             read_environ(proc, pid, environ).ok()?;
@@ -211,12 +216,17 @@ fn read_environ(proc: &OwnedFd, pid: Pid, environ: &mut Vec<u8>) -> rustix::io::
     }
 }
 
-/// Whether a process without an environment is about to get one. Zombies and
-/// kernel threads have no program; one that cleared its environment still has
-/// an address for it.
+/// Zombies and kernel threads have none.
+fn has_program(proc: &OwnedFd, pid: Pid) -> bool {
+    // Where it is does not matter, so the name may be cut off.
+    let mut name = [0_u8; 1];
+    readlinkat_raw(proc, format!("{pid}/exe"), &mut name).is_ok()
+}
+
+/// Whether a process without an environment is about to get one: one that cleared
+/// it still has an address for it.
 fn is_inside_exec(proc: &OwnedFd, pid: Pid) -> bool {
-    readlinkat(proc, format!("{pid}/exe"), Vec::new()).is_ok()
-        && Stat::of(pid).is_some_and(|stat| stat.environ == 0)
+    has_program(proc, pid) && Stat::of(pid).is_some_and(|stat| stat.environ == 0)
 }
 
 #[cfg(test)]
